@@ -1,0 +1,26 @@
+"""`python -m bench [NAME …]`: run the measurements and print each as JSON and as a line of a table."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Callable
+from typing import Any
+
+from bench import encode, indexing
+
+MEASUREMENTS: dict[str, Callable[[], dict[str, Any]]] = {"encode": encode.run, "index": indexing.run}
+
+
+def main(names: list[str]) -> int:
+    unknown = [name for name in names if name not in MEASUREMENTS]
+    if unknown:
+        print(f"bench: no measurement is called {unknown[0]!r}; there are: {', '.join(MEASUREMENTS)}", file=sys.stderr)
+        return 2
+    for name in names or MEASUREMENTS:
+        print(json.dumps(MEASUREMENTS[name](), indent=1), flush=True)
+    return 0
+
+
+if __name__ == "__main__":
+    raise SystemExit(main(sys.argv[1:]))

@@ -1,0 +1,32 @@
+"""Pictures on disk: find them, open them whatever they are, fingerprint them.
+
+Knows nothing of models, vectors or databases.
+"""
+
+from clipsearch.images.colour import to_rgb
+from clipsearch.images.decode import MAX_PIXELS, DecodedImage, decode, decode_file, upright_rgb
+from clipsearch.images.discover import EXTENSIONS, ImageFile, Skipped, discover
+from clipsearch.images.fingerprint import HASH_BYTES, content_hash
+from clipsearch.images.metadata import orientation, taken_at
+from clipsearch.images.opening import open_picture, shown
+from clipsearch.images.thumbnails import thumbnail
+
+__all__ = [
+    "EXTENSIONS",
+    "HASH_BYTES",
+    "MAX_PIXELS",
+    "DecodedImage",
+    "ImageFile",
+    "Skipped",
+    "content_hash",
+    "decode",
+    "decode_file",
+    "discover",
+    "open_picture",
+    "orientation",
+    "shown",
+    "taken_at",
+    "thumbnail",
+    "to_rgb",
+    "upright_rgb",
+]

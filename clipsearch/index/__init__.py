@@ -1,0 +1,35 @@
+"""Nearest vectors by id, and the files that keep them.
+
+Knows nothing of pictures, models or the catalog.
+"""
+
+from clipsearch.index.base import Neighbors, VectorIndex
+from clipsearch.index.exact import NumpyIndex
+from clipsearch.index.faiss import FaissIndex
+from clipsearch.index.store import (
+    GenerationHeader,
+    Refusal,
+    RefusalReason,
+    generation_path,
+    generations,
+    prune_generations,
+    read_generation,
+    read_header,
+    write_generation,
+)
+
+__all__ = [
+    "FaissIndex",
+    "GenerationHeader",
+    "Neighbors",
+    "NumpyIndex",
+    "Refusal",
+    "RefusalReason",
+    "VectorIndex",
+    "generation_path",
+    "generations",
+    "prune_generations",
+    "read_generation",
+    "read_header",
+    "write_generation",
+]

@@ -1,0 +1,251 @@
+"""An index file is read whole and right, or not at all and with a reason."""
+
+from __future__ import annotations
+
+import os
+import struct
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from clipsearch.errors import VectorIndexError
+from clipsearch.index import (
+    FaissIndex,
+    GenerationHeader,
+    Refusal,
+    RefusalReason,
+    generation_path,
+    generations,
+    prune_generations,
+    read_generation,
+    store,
+    write_generation,
+)
+from clipsearch.vectors import normalise
+
+MODEL = "ab" * 32
+
+
+def index_of(n: int = 20, dimension: int = 8) -> FaissIndex:
+    index = FaissIndex(dimension)
+    index.add(np.arange(n), normalise(np.random.default_rng(n).standard_normal((n, dimension))))
+    return index
+
+
+def header_of(index: FaissIndex, generation: int = 1) -> GenerationHeader:
+    return GenerationHeader(
+        generation=generation,
+        count=len(index),
+        dimension=index.dimension,
+        model_sha256=MODEL,
+        recipe=index.recipe,
+        through_vector_id=1234,
+    )
+
+
+def written(folder: Path, generation: int = 1, n: int = 20) -> Path:
+    index = index_of(n)
+    return write_generation(folder, index, header_of(index, generation))
+
+
+def read(folder: Path, model: str = MODEL) -> tuple[int | None, list[Refusal]]:
+    """The generation that was read and what was passed over."""
+    refusals: list[Refusal] = []
+    found = read_generation(folder, model_sha256=model, on_refusal=refusals.append)
+    return (found[0].generation if found else None), refusals
+
+
+def reason(folder: Path, model: str = MODEL) -> RefusalReason:
+    """Why the only file of a folder is refused."""
+    generation, refusals = read(folder, model)
+    assert generation is None and len(refusals) == 1
+    assert refusals[0].path == generation_path(folder, 1) and refusals[0].detail
+    return refusals[0].reason
+
+
+def test_what_is_written_is_read(tmp_path: Path) -> None:
+    index = index_of()
+    path = write_generation(tmp_path / "index", index, header_of(index))
+    assert path == tmp_path / "index" / "base-1.idx"
+    found = read_generation(tmp_path / "index", model_sha256=MODEL, on_refusal=pytest.fail)
+    assert found is not None
+    header, loaded = found
+    assert header == header_of(index)
+    assert loaded.to_bytes() == index.to_bytes()
+
+
+def test_an_empty_index_is_written_and_read(tmp_path: Path) -> None:
+    written(tmp_path, n=0)
+    assert read(tmp_path) == (1, [])
+
+
+def test_no_folder_and_no_file_are_nothing_and_no_refusal(tmp_path: Path) -> None:
+    assert read(tmp_path / "missing") == (None, [])
+    (tmp_path / "base-x.idx").touch()
+    (tmp_path / "base-1.idx.old").touch()
+    assert read(tmp_path) == (None, [])
+    assert generations(tmp_path) == []
+
+
+def test_the_newest_by_number_is_read(tmp_path: Path) -> None:
+    for generation in (9, 10, 2):
+        written(tmp_path, generation)
+    assert generations(tmp_path) == [2, 9, 10]
+    assert read(tmp_path) == (10, [])
+
+
+def test_a_damaged_newest_falls_back_to_the_one_before(tmp_path: Path) -> None:
+    written(tmp_path, 1)
+    written(tmp_path, 2).write_bytes(b"")
+    generation, refusals = read(tmp_path)
+    assert generation == 1
+    assert [(r.path.name, r.reason) for r in refusals] == [("base-2.idx", "truncated")]
+
+
+def test_cut_off_at_any_place_it_is_refused(tmp_path: Path) -> None:
+    path = written(tmp_path, n=3)
+    whole = path.read_bytes()
+    for length in range(len(whole)):
+        path.write_bytes(whole[:length])
+        assert reason(tmp_path) is RefusalReason.TRUNCATED, length
+
+
+def test_any_flipped_bit_is_noticed(tmp_path: Path) -> None:
+    path = written(tmp_path, n=3)
+    whole = path.read_bytes()
+    for place in range(len(whole)):
+        damaged = bytearray(whole)
+        damaged[place] ^= 1 << place % 8
+        path.write_bytes(damaged)
+        assert reason(tmp_path) is not RefusalReason.OTHER_MODEL, place
+
+
+@pytest.mark.parametrize("extra", [b"\0", b"junk" * 100])
+def test_bytes_at_the_end_are_noticed(tmp_path: Path, extra: bytes) -> None:
+    path = written(tmp_path)
+    path.write_bytes(path.read_bytes() + extra)
+    assert reason(tmp_path) is RefusalReason.DAMAGED
+
+
+@pytest.mark.parametrize("content", [b"SQLite format 3\0" * 100, b"\x93NUMPY\x01\0" + b"\0" * 200])
+def test_a_foreign_file_is_called_so(tmp_path: Path, content: bytes) -> None:
+    generation_path(tmp_path, 1).write_bytes(content)
+    assert reason(tmp_path) is RefusalReason.FOREIGN
+
+
+def test_an_index_that_faiss_wrote_itself_is_foreign(tmp_path: Path) -> None:
+    generation_path(tmp_path, 1).write_bytes(index_of().to_bytes())
+    assert reason(tmp_path) is RefusalReason.FOREIGN
+
+
+def test_an_index_of_another_model_is_refused(tmp_path: Path) -> None:
+    written(tmp_path)
+    assert reason(tmp_path, model="cd" * 32) is RefusalReason.OTHER_MODEL
+
+
+def test_a_renamed_file_is_refused(tmp_path: Path) -> None:
+    written(tmp_path, 7).rename(generation_path(tmp_path, 1))
+    assert reason(tmp_path) is RefusalReason.DAMAGED
+
+
+def test_a_newer_format_is_left_to_newer_versions(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with monkeypatch.context() as newer:
+        newer.setattr(store, "FORMAT", 2)
+        written(tmp_path)
+    assert reason(tmp_path) is RefusalReason.NEWER_FORMAT
+
+
+def test_a_huge_header_asks_for_no_memory(tmp_path: Path) -> None:
+    path = written(tmp_path)
+    whole = path.read_bytes()
+    path.write_bytes(whole[:12] + struct.pack("<I", 2**32 - 1) + whole[16:])
+    assert reason(tmp_path) is RefusalReason.DAMAGED
+
+
+def test_a_right_digest_over_wrong_content_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(FaissIndex, "to_bytes", lambda self: b"IxMpnonsense")
+    written(tmp_path)
+    assert reason(tmp_path) is RefusalReason.DAMAGED
+
+
+def test_pipes_folders_and_dangling_links_do_not_stop_a_reader(tmp_path: Path) -> None:
+    written(tmp_path, 1)
+    os.mkfifo(generation_path(tmp_path, 2))
+    generation_path(tmp_path, 3).mkdir()
+    generation_path(tmp_path, 4).symlink_to(tmp_path / "gone")
+    generation, refusals = read(tmp_path)
+    assert generation == 1
+    assert {r.reason for r in refusals} == {RefusalReason.FOREIGN}
+
+
+def test_a_header_that_does_not_fit_is_refused_before_writing(tmp_path: Path) -> None:
+    index = index_of()
+    with pytest.raises(VectorIndexError, match="21 vectors of 8 dimensions, the index has 20"):
+        write_generation(tmp_path, index, replace(header_of(index), count=21))
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_full_disk_leaves_the_old_file_and_nothing_else(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = written(tmp_path)
+    before = path.read_bytes()
+
+    def no_space(descriptor: int) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(os, "fsync", no_space)
+    with pytest.raises(VectorIndexError, match=r"base-1\.idx could not be written \(no space"):
+        written(tmp_path, n=30)
+    assert [p.name for p in tmp_path.iterdir()] == ["base-1.idx"]
+    assert path.read_bytes() == before
+
+
+def test_content_is_on_disk_before_its_name_and_the_name_before_the_return(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    steps: list[str] = []
+    real_sync, real_replace = os.fsync, os.replace
+
+    def sync(descriptor: int) -> None:
+        steps.append("folder" if os.path.isdir(f"/proc/self/fd/{descriptor}") else "file")
+        real_sync(descriptor)
+
+    def rename(source: Path, target: Path) -> None:
+        steps.append("rename")
+        real_replace(source, target)
+
+    monkeypatch.setattr(os, "fsync", sync)
+    monkeypatch.setattr(os, "replace", rename)
+    written(tmp_path)
+    assert steps == ["file", "rename", "folder"]
+
+
+def test_pruning_removes_other_generations_and_leftovers_only(tmp_path: Path) -> None:
+    for generation in (1, 2, 3):
+        written(tmp_path, generation)
+    (tmp_path / ".base-4.idx.99999.tmp").write_bytes(b"half")
+    (tmp_path / "notes.txt").touch()
+    removed = prune_generations(tmp_path, keep=[3])
+    assert sorted(p.name for p in removed) == [".base-4.idx.99999.tmp", "base-1.idx", "base-2.idx"]
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["base-3.idx", "notes.txt"]
+    assert read(tmp_path) == (3, [])
+    assert prune_generations(tmp_path / "missing", keep=[]) == []
+
+
+def test_a_reader_that_loses_its_file_to_a_writer_reads_the_newer_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    written(tmp_path, 1)
+    listed = generations(tmp_path)
+    written(tmp_path, 2)
+    prune_generations(tmp_path, keep=[2])
+    real, first = generations, [listed]
+    monkeypatch.setattr(store, "generations", lambda f: first.pop() if first else real(f))
+    assert read(tmp_path) == (2, [])

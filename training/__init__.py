@@ -1,0 +1,1 @@
+"""The whole way to the bundled model `mini`: draw scenes, train, evaluate, export. Needed by nobody who only searches."""
