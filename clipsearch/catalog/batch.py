@@ -1,0 +1,207 @@
+"""One write transaction of the catalog. What it reads is what it has written so far; nobody else
+sees that before the end."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, TypedDict, Unpack
+
+import numpy as np
+from numpy.typing import NDArray
+from sqlalchemy import Connection, case, delete, insert, select, update
+
+from clipsearch.catalog import blobs
+from clipsearch.catalog.database import in_words
+from clipsearch.catalog.reads import CatalogReads, ImageIds, among, dimension_of
+from clipsearch.catalog.records import FolderRecord, ImageState, ModelRecord
+from clipsearch.catalog.tables import FolderRow, ImageRow, LibraryRow, ModelRow, VectorRow
+from clipsearch.errors import CatalogError, ModelMismatch
+
+
+class ImageDetails(TypedDict, total=False):
+    """What may be said of an image when it is added. The state is `present` unless it is given."""
+
+    width: int | None
+    height: int | None
+    taken_at: str | None
+    state: ImageState
+    reason: str | None
+
+
+class ImageChanges(ImageDetails, total=False):
+    """What may be changed of an image. Another folder or relative path means that it moved."""
+
+    folder_id: int
+    relative_path: bytes
+    size: int
+    mtime_ns: int
+    content_hash: bytes | None
+
+
+class Batch(CatalogReads):
+    """Comes from `Catalog.begin()`. Raises CatalogError where a change contradicts the catalog, and
+    then the whole batch is rolled back."""
+
+    def __init__(self, connection: Connection, path: Path) -> None:
+        super().__init__(path)
+        self._connection = connection
+
+    @contextmanager
+    def _reading(self) -> Iterator[Connection]:
+        with in_words(self.path):
+            yield self._connection
+
+    def set_model(self, model: ModelRecord, *, replace: bool = False) -> ModelRecord:
+        """Make this the library's model and return it with its id.
+
+        Raises ModelMismatch if the library has another one and `replace` is not given.
+        """
+        current = self.model()
+        if current is not None and current.fingerprint == model.fingerprint:
+            return current
+        if current is not None and not replace:
+            raise ModelMismatch(
+                f"the library holds vectors of the model {current.name!r}, not of {model.name!r}: "
+                "use that model, or another library"
+            )
+        stored = self._known_model(model) or self._add_model(model)
+        fact = {"key": "model_id", "value": str(stored.model_id)}
+        self._connection.execute(insert(LibraryRow).prefix_with("OR REPLACE").values(fact))
+        return stored
+
+    def add_folder(self, path: bytes) -> FolderRecord:
+        """The root with this absolute path, recorded now if it is new."""
+        known = self.folder(path)
+        if known is not None:
+            return known
+        added = self._connection.execute(insert(FolderRow).values(path=path))
+        return FolderRecord(_new_id(added.inserted_primary_key), path)
+
+    def remove_folder(self, folder_id: int) -> None:
+        """Forget a root that has no images any more. Raises CatalogError if it has."""
+        self._connection.execute(delete(FolderRow).where(FolderRow.folder_id == folder_id))
+
+    def add_image(
+        self,
+        folder_id: int,
+        relative_path: bytes,
+        size: int,
+        mtime_ns: int,
+        content_hash: bytes | None,
+        **details: Unpack[ImageDetails],
+    ) -> int:
+        """Record a file and return its image id, which no other file ever gets.
+
+        Raises CatalogError if the path is recorded already, in whatever state.
+        """
+        values = {
+            "folder_id": folder_id,
+            "relative_path": relative_path,
+            "size": size,
+            "mtime_ns": mtime_ns,
+            "content_hash": content_hash,
+            "state": "present",
+            **_storable(details),
+        }
+        added = self._connection.execute(insert(ImageRow).values(values))
+        return _new_id(added.inserted_primary_key)
+
+    def update_image(self, image_id: int, **changes: Unpack[ImageChanges]) -> None:
+        """Change some columns of an image. Becoming present forgets the reason."""
+        if not changes:
+            return
+        values = _storable(changes)
+        if values.get("state") == "present":
+            values["reason"] = None
+            self._renew_vectors([image_id])
+        statement = update(ImageRow).where(ImageRow.image_id == image_id).values(values)
+        if self._connection.execute(statement).rowcount == 0:
+            raise CatalogError(f"the library has no image with the id {image_id}")
+
+    def mark_missing(self, image_ids: ImageIds) -> None:
+        """Their files have gone. Vectors and reasons stay, for when they come back."""
+        statement = update(ImageRow).where(among(ImageRow.image_id, image_ids))
+        self._connection.execute(statement.values(state="missing"))
+
+    def mark_present(self, image_ids: ImageIds) -> None:
+        """Their files are back as they were: an image with a reason is unreadable again."""
+        ids = np.fromiter(image_ids, np.int64)
+        self._renew_vectors(ids)
+        state = case((ImageRow.reason.is_(None), "present"), else_="unreadable")
+        statement = update(ImageRow).where(among(ImageRow.image_id, ids)).values(state=state)
+        self._connection.execute(statement)
+
+    def put_vectors(self, model_id: int, image_ids: ImageIds, vectors: NDArray[Any]) -> None:
+        """Store one vector for each image, `[n, dim]` of any float type, in place of older ones.
+
+        They are kept as float16, just as long as they are. Raises CatalogError for a wrong shape,
+        for NaN and infinity, for an image that is unknown or named twice.
+        """
+        ids = [int(image_id) for image_id in image_ids]
+        packed = blobs.pack(np.asarray(vectors), dimension_of(self._connection, model_id))
+        if len(ids) != len(packed) or len(set(ids)) != len(ids):
+            raise CatalogError(
+                f"{len(packed)} vectors need as many different images, not {len(set(ids))} "
+                f"in {len(ids)} ids"
+            )
+        rows = [
+            {"model_id": model_id, "image_id": image_id, "vector": blob, "crc32": checksum}
+            for image_id, (blob, checksum) in zip(ids, packed, strict=True)
+        ]
+        if rows:
+            # REPLACE deletes the older row, so the new one gets a new, higher vector_id.
+            self._connection.execute(insert(VectorRow).prefix_with("OR REPLACE"), rows)
+
+    def remove_vectors(self, image_ids: ImageIds) -> None:
+        """Forget the vectors of these images, of every model."""
+        self._connection.execute(delete(VectorRow).where(among(VectorRow.image_id, image_ids)))
+
+    def _renew_vectors(self, image_ids: ImageIds) -> None:
+        # An index that was built while an image was absent does not hold it, and would not find it
+        # among the vectors newer than itself either. So coming back makes its vector a new one.
+        columns = (VectorRow.image_id, VectorRow.model_id, VectorRow.vector, VectorRow.crc32)
+        returning = (
+            select(*columns)
+            .join(ImageRow, ImageRow.image_id == VectorRow.image_id)
+            .where(among(VectorRow.image_id, image_ids), ImageRow.state != "present")
+            .order_by(VectorRow.vector_id)
+        )
+        names = [column.key for column in columns]
+        renewed = insert(VectorRow).prefix_with("OR REPLACE").from_select(names, returning)
+        self._connection.execute(renewed)
+
+    def _known_model(self, model: ModelRecord) -> ModelRecord | None:
+        same = (known for known in self.models() if known.fingerprint == model.fingerprint)
+        return next(same, None)
+
+    def _add_model(self, model: ModelRecord) -> ModelRecord:
+        values = {
+            "name": _storable_text(model.name),
+            "sha256": model.sha256,
+            "dimension": model.dimension,
+            "preprocessing": dict(model.preprocessing),
+            "activation": model.activation,
+            "dtype": model.dtype,
+        }
+        added = self._connection.execute(insert(ModelRow).values(values))
+        model_id = _new_id(added.inserted_primary_key)
+        return next(known for known in self.models() if known.model_id == model_id)
+
+
+def _new_id(primary_key: Any) -> int:
+    return int(primary_key[0])
+
+
+def _storable(columns: ImageDetails | ImageChanges) -> dict[str, Any]:
+    values: dict[str, Any] = dict(columns)
+    for name in ("reason", "taken_at"):
+        if isinstance(values.get(name), str):
+            values[name] = _storable_text(values[name])
+    return values
+
+
+def _storable_text(text: str) -> str:
+    # A reason may quote a file name that is not UTF-8, and SQLite refuses such text.
+    return text.encode("utf-8", "backslashreplace").decode("utf-8")

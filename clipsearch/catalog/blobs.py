@@ -1,0 +1,48 @@
+"""Vectors as SQLite keeps them: float16 bytes, little-endian, and their CRC-32, because SQLite
+itself does not notice a flipped bit in a BLOB. Knows nothing of tables."""
+
+from __future__ import annotations
+
+import zlib
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from clipsearch.errors import CatalogError
+from clipsearch.vectors import HalfArray
+
+STORED = np.dtype("<f2")
+
+
+def pack(vectors: NDArray[Any], dimension: int) -> list[tuple[bytes, int]]:
+    """Vectors `[n, dim]` of any float type → n pairs (bytes, CRC-32).
+
+    Raises CatalogError for another shape and for numbers that float16 cannot hold.
+    """
+    if vectors.ndim != 2 or vectors.shape[1] != dimension:
+        raise CatalogError(
+            f"the library's model makes vectors of shape [n, {dimension}], not {vectors.shape}"
+        )
+    with np.errstate(over="ignore"):  # it becomes infinity, which is refused below
+        half = vectors.astype(STORED)
+    if not np.isfinite(half).all():
+        raise CatalogError("a vector holds NaN, infinity or a number too large for float16")
+    blobs = [row.tobytes() for row in half]
+    return [(blob, zlib.crc32(blob)) for blob in blobs]
+
+
+def first_damaged(blobs: Sequence[bytes], checksums: Sequence[int], dimension: int) -> int | None:
+    """The position of the first blob with a wrong length or CRC-32, None if all are sound."""
+    n_bytes = dimension * STORED.itemsize
+    for position, (blob, checksum) in enumerate(zip(blobs, checksums, strict=True)):
+        if zlib.crc32(blob) != checksum or len(blob) != n_bytes:
+            return position
+    return None
+
+
+def unpack(blobs: Sequence[bytes], dimension: int) -> HalfArray:
+    """n sound blobs → float16 `[n, dim]`, read-only."""
+    flat = np.frombuffer(b"".join(blobs), dtype=STORED)
+    return flat.reshape(len(blobs), dimension).astype(np.float16, copy=False)

@@ -1,0 +1,152 @@
+"""Brings a catalog file to the schema of this version: creates it, migrates it, or refuses it.
+
+In: a path. Out: a file whose tables are those of `tables.py`. Alembic is imported only if needed.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+import threading
+import uuid
+from collections.abc import Sequence
+from contextlib import closing
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+
+from sqlalchemy import Connection, Engine, insert
+
+from clipsearch.catalog.database import ensure_wal, meaning, open_engine, reading, writing
+from clipsearch.catalog.tables import LibraryRow
+from clipsearch.errors import CatalogError, CatalogTooNew, NoLibrary
+
+APPLICATION_ID = 0x636C6970  # "clip", in the header of every catalog: what makes a file ours
+
+# Alembic keeps the migration that is running in one place per process.
+_ALEMBIC = threading.Lock()
+
+
+@dataclass(frozen=True)
+class Schema:
+    """The revisions that this version knows, oldest first, and the folder that makes them."""
+
+    revisions: Sequence[str]
+    scripts: Path
+
+    @property
+    def head(self) -> str:
+        return self.revisions[-1]
+
+
+def current_schema() -> Schema:
+    """The schema of this version: a new migration adds its revision here."""
+    return Schema(("0001",), _scripts_folder())
+
+
+def prepare(engine: Engine, path: Path, *, create: bool, schema: Schema) -> None:
+    """Make sure that the file has this schema; usually that takes two short questions.
+
+    Raises NoLibrary if it is empty and not to be created, CatalogTooNew if a newer version made it,
+    CatalogError if it is something else; then not a byte of it has changed.
+    """
+    with reading(engine, path) as connection:
+        revision = _revision(connection, path, schema)
+    if revision is None and not create:
+        raise NoLibrary(f"{path} is empty: index a folder to make a library there")
+    ensure_wal(engine, path)
+    if revision != schema.head:
+        _migrate(path, schema)
+
+
+def _revision(connection: Connection, path: Path, schema: Schema) -> str | None:
+    """Which of the schema's revisions the file has, None if it has nothing in it."""
+    application = connection.exec_driver_sql("PRAGMA application_id").scalar_one()
+    if application != APPLICATION_ID:
+        if connection.exec_driver_sql("SELECT count(*) FROM sqlite_master").scalar_one():
+            raise CatalogError(
+                f"{path} is the database of another program: choose another folder for the library"
+            )
+        return None
+    found = connection.exec_driver_sql("SELECT version_num FROM alembic_version").scalar_one()
+    if found not in schema.revisions:
+        raise CatalogTooNew(
+            f"{path} was made by a newer version of clipsearch (its schema is {found}, the newest "
+            f"known here {schema.head}): upgrade clipsearch, or choose another library"
+        )
+    return str(found)
+
+
+def _migrate(path: Path, schema: Schema) -> None:
+    # With foreign keys on, rebuilding a table, which is SQLite's way to change one, would delete
+    # the rows that refer to it. They are checked at the end instead.
+    engine = open_engine(path, foreign_keys=False)
+    try:
+        with writing(engine, path) as connection:
+            revision = _revision(connection, path, schema)
+            if revision == schema.head:
+                return  # another process was first
+            if revision is not None:
+                _back_up(path, path.with_name(f"{path.name}.before-{schema.head}"))
+            _run_alembic(connection, schema)
+            _check_references(connection, path)
+            if revision is None:
+                _describe(connection)
+    finally:
+        engine.dispose()
+
+
+def _back_up(path: Path, copy: Path) -> None:
+    partial = copy.with_name(f"{copy.name}.part")
+    partial.unlink(missing_ok=True)
+    try:
+        with closing(sqlite3.connect(path)) as source, closing(sqlite3.connect(partial)) as target:
+            source.backup(target)
+    except sqlite3.Error as error:
+        raise meaning(partial, error) from error
+    partial.replace(copy)
+
+
+def _run_alembic(connection: Connection, schema: Schema) -> None:
+    from alembic import command
+    from alembic.config import Config
+    from alembic.util import CommandError
+
+    config = Config()
+    # A percent sign means something to the parser of ini files that Alembic keeps its options in.
+    config.set_main_option("script_location", str(schema.scripts).replace("%", "%%"))
+    config.set_main_option("path_separator", "os")
+    config.attributes["connection"] = connection
+    try:
+        with _ALEMBIC:
+            command.upgrade(config, schema.head)
+    except CommandError as error:
+        raise CatalogError(f"the migrations in {schema.scripts} cannot be run: {error}") from error
+
+
+def _check_references(connection: Connection, path: Path) -> None:
+    broken = connection.exec_driver_sql("PRAGMA foreign_key_check").all()
+    if broken:
+        raise CatalogError(
+            f"{path} has {len(broken)} rows that refer to rows which do not exist "
+            f"(the first in table {broken[0][0]}): it was not migrated, restore it from a copy"
+        )
+
+
+def _describe(connection: Connection) -> None:
+    facts = {"uuid": str(uuid.uuid4()), "created": datetime.now(UTC).isoformat(timespec="seconds")}
+    rows = [{"key": key, "value": value} for key, value in facts.items()]
+    connection.execute(insert(LibraryRow), rows)
+
+
+def _scripts_folder() -> Path:
+    """In the installed package if it is there, else in the repository.
+
+    In this order, because a folder "alembic" beside an installed package is Alembic itself.
+    """
+    package = Path(__file__).parents[1]
+    for folder in (package / "_alembic", package.parent / "alembic"):
+        if (folder / "env.py").is_file():
+            return folder
+    raise CatalogError(
+        f"the migrations are missing from the installation in {package}: install clipsearch again"
+    )

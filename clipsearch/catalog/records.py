@@ -1,0 +1,101 @@
+"""What the catalog hands out: its rows as frozen dataclasses. Knows nothing of SQL."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Literal
+
+from clipsearch.vectors import HalfArray, IdArray
+
+ImageState = Literal["present", "missing", "unreadable"]
+
+
+@dataclass(frozen=True)
+class ModelRecord:
+    """The model that a library's vectors come from. `model_id` is 0 until it is stored."""
+
+    name: str
+    sha256: str
+    dimension: int
+    preprocessing: Mapping[str, object] = field(default_factory=dict)  # must go through JSON
+    activation: str = ""
+    dtype: str = "float32"  # what it computed in; vectors are stored as float16 whatever it was
+    model_id: int = 0
+
+    @property
+    def fingerprint(self) -> tuple[str, int, str, str]:
+        """What decides whether two models make the same vectors; name and precision do not."""
+        # Through JSON, so that a tuple and the list that it became in the database are the same.
+        preprocessing = json.dumps(self.preprocessing, sort_keys=True)
+        return self.sha256, self.dimension, preprocessing, self.activation
+
+
+@dataclass(frozen=True, slots=True)
+class FolderRecord:
+    """A root that was indexed. `path_bytes` is absolute, as `os.fsencode` gives it."""
+
+    folder_id: int
+    path_bytes: bytes
+
+    @property
+    def path(self) -> Path:
+        return Path(os.fsdecode(self.path_bytes))
+
+
+@dataclass(frozen=True, slots=True)
+class ImageRecord:
+    """One file that the library knows. Paths are bytes, separated by `/`.
+
+    Hash and sizes in pixels are None where the file could not be read; `reason` says why then.
+    """
+
+    image_id: int
+    folder_id: int
+    folder_path: bytes  # absolute
+    relative_path: bytes  # to the folder
+    size: int  # bytes
+    mtime_ns: int
+    content_hash: bytes | None
+    width: int | None  # upright pixels of the original
+    height: int | None
+    taken_at: str | None
+    state: ImageState
+    reason: str | None
+
+    @property
+    def path_bytes(self) -> bytes:
+        return os.path.join(self.folder_path, self.relative_path)
+
+    @property
+    def path(self) -> Path:
+        return Path(os.fsdecode(self.path_bytes))
+
+
+@dataclass(frozen=True, slots=True)
+class Counts:
+    """How many images are in each state, and how many vectors there are of every model."""
+
+    present: int
+    missing: int
+    unreadable: int
+    vectors: int
+
+    @property
+    def images(self) -> int:
+        return self.present + self.missing + self.unreadable
+
+
+@dataclass(frozen=True, slots=True)
+class VectorBatch:
+    """Stored vectors float16 `[n, dim]` with their ids `[n]`, ascending by `vector_ids`."""
+
+    vector_ids: IdArray
+    image_ids: IdArray
+    vectors: HalfArray
+
+    def __len__(self) -> int:
+        return len(self.image_ids)

@@ -1,0 +1,169 @@
+from __future__ import annotations
+
+import sqlite3
+import subprocess
+import sys
+import threading
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
+
+import numpy as np
+import pytest
+from sqlalchemy import create_engine
+from sqlalchemy.pool import NullPool
+
+from clipsearch.catalog import Catalog
+from clipsearch.catalog.database import ensure_wal, open_engine, reading
+from clipsearch.errors import CatalogError, LibraryLocked
+
+
+@pytest.mark.parametrize(
+    ("setting", "value"),
+    [("journal_mode", "wal"), ("synchronous", 2), ("foreign_keys", 1), ("busy_timeout", 10_000)],
+)
+def test_every_connection_has_the_settings(catalog, setting, value):
+    with catalog._reading() as first, catalog._reading() as second:
+        for connection in (first, second):
+            assert connection.exec_driver_sql(f"PRAGMA {setting}").scalar_one() == value
+
+
+def test_readers_see_the_committed_state_while_a_batch_is_open(catalog, path, add):
+    with Catalog.open(path) as other:
+        with catalog.begin() as batch:
+            add(batch, b"a", 0.5)
+            assert other.counts().present == 0
+            assert catalog.counts().present == 0
+        assert other.counts().present == 1
+
+
+def test_a_second_writer_is_told_that_the_library_is_locked(path, add, monkeypatch):
+    monkeypatch.setattr("clipsearch.catalog.database.BUSY_SECONDS", 0.01)
+    with Catalog.open(path, create=True) as first, Catalog.open(path) as second:
+        with first.begin() as batch:
+            add(batch, b"a")
+            with pytest.raises(LibraryLocked, match="being written by another process"):
+                second.begin().__enter__()
+        with second.begin() as batch:
+            add(batch, b"b")
+        assert first.counts().present == 2
+
+
+def test_a_second_writer_waits_for_the_first(catalog, path, add):
+    entered = threading.Event()
+
+    def write_after() -> None:
+        with Catalog.open(path) as other:
+            entered.set()
+            with other.begin() as batch:
+                add(batch, b"second")
+
+    thread = threading.Thread(target=write_after)
+    with catalog.begin() as batch:
+        add(batch, b"first")
+        thread.start()
+        entered.wait(10)
+    thread.join(20)
+    assert catalog.counts().present == 2
+
+
+def test_threads_share_a_catalog_while_one_of_them_writes(catalog, add):
+    def read(_: int) -> bool:
+        with catalog.snapshot() as snapshot:
+            ids = [record.image_id for record in snapshot.images(1)]
+            return len(snapshot.vectors_of(1, ids)[0]) == len(ids) == snapshot.counts().present
+
+    with ThreadPoolExecutor(4) as threads:
+        answers = threads.map(read, range(60))
+        for n in range(15):
+            with catalog.begin() as batch:
+                add(batch, b"%d" % n, 0.5)
+                add(batch, b"%d too" % n, 0.5)
+        assert all(answers)
+
+
+def test_reading_writes_nothing(catalog, path, add):
+    with catalog.begin() as batch:
+        image_id = add(batch, b"a", 0.5)
+    files = [path, path.with_name(path.name + "-wal")]
+    before = [file.read_bytes() for file in files]
+    assert list(catalog.images(1))
+    assert catalog.image_at(b"/pictures/a")
+    assert len(catalog.vectors_of(1, [image_id])[0]) == 1
+    assert list(catalog.vector_batches(1))
+    assert catalog.dead_ids(1, 0).tolist() == [image_id]
+    assert [file.read_bytes() for file in files] == before
+
+
+def test_what_was_committed_survives_a_kill_and_the_rest_leaves_no_trace(path, catalog, add):
+    program = """
+import os, signal, sys
+from clipsearch.catalog import Catalog
+catalog = Catalog.open(sys.argv[1])
+for n in range(3):
+    with catalog.begin() as batch:
+        batch.add_image(batch.add_folder(b"/p").folder_id, b"%d" % n, 1, 2, b"h")
+        if n == 2:
+            os.kill(os.getpid(), signal.SIGKILL)
+"""
+    command = [sys.executable, "-c", program, str(path)]
+    assert subprocess.run(command, check=False).returncode == -9
+    assert [record.relative_path for record in catalog.images(1)] == [b"0", b"1"]
+    with catalog.begin() as batch:
+        add(batch, b"goes on")
+    assert catalog.counts().present == 3
+
+
+def test_a_full_disk_is_said_and_the_batch_rolled_back(catalog, add):
+    with catalog.begin() as batch:
+        add(batch, b"a", 0.5)
+    full = pytest.raises(CatalogError, match="disk is full: free some space")
+    with full, catalog.begin() as batch:
+        # SQLite fails in the same way when it may not have another page.
+        batch._connection.exec_driver_sql("PRAGMA max_page_count = 1")
+        for n in range(100):
+            add(batch, b"%d" % n + b"x" * 1000)
+    assert catalog.counts().present == 1
+
+
+def test_damage_found_while_reading_is_said(catalog, path, add):
+    with catalog.begin() as batch:
+        for n in range(200):
+            add(batch, b"%d" % n, 0.5)
+    catalog.close()
+    content = bytearray(path.read_bytes())
+    with closing(sqlite3.connect(path)) as connection:
+        (page,) = connection.execute(
+            "SELECT rootpage FROM sqlite_master WHERE name = 'images'"
+        ).fetchone()
+    content[(page - 1) * 4096 : page * 4096] = b"\xff" * 4096
+    path.write_bytes(content)
+    with Catalog.open(path) as damaged, pytest.raises(CatalogError, match="is damaged"):
+        list(damaged.images(1))
+
+
+def test_a_file_that_has_gone_is_not_made_anew(tmp_path):
+    path = tmp_path / "gone"
+    with pytest.raises(CatalogError, match="cannot be opened"), reading(open_engine(path), path):
+        pass
+    assert not path.exists()
+
+
+def test_a_place_without_shared_memory_cannot_hold_a_library(tmp_path):
+    path = tmp_path / "catalog.sqlite3"
+    # SQLite's file locks for such places: they are what a library on a network share would meet.
+    where = f"{path.as_uri()}?vfs=unix-dotfile"
+    engine = create_engine(
+        "sqlite://", creator=lambda: sqlite3.connect(where, uri=True), poolclass=NullPool
+    )
+    with pytest.raises(CatalogError, match=r"write-ahead logging .*'delete'.*local disk"):
+        ensure_wal(engine, path)
+
+
+def test_a_thousand_vectors_go_in_and_out_in_one_batch(catalog, add):
+    rows = np.random.default_rng(1).normal(size=(1000, 4)).astype(np.float16)
+    with catalog.begin() as batch:
+        ids = [add(batch, b"%d" % n) for n in range(1000)]
+        batch.put_vectors(1, ids, rows)
+    (found,) = catalog.vector_batches(1)
+    np.testing.assert_array_equal(found.vectors, rows)
+    assert found.image_ids.tolist() == ids
