@@ -1,0 +1,173 @@
+"""A weights file of any supported kind → a state dict with OpenAI's names, and its sizes.
+
+Executes nothing from the file. Knows nothing of where the file came from or of what becomes of the
+weights.
+"""
+
+from __future__ import annotations
+
+import pickle
+import struct
+import zipfile
+from collections.abc import Mapping
+from pathlib import Path
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file
+from torch import Tensor
+
+from clipsearch.clip.config import ClipConfig
+from clipsearch.clip.model import CLIP
+from clipsearch.clip.torchscript import is_torchscript, read_torchscript
+from clipsearch.errors import BrokenCheckpoint
+
+KINDS = "a .safetensors file, a state dict of torch.save, or OpenAI's .pt"
+
+# Three numbers that OpenAI's archives hold beside the weights, and buffers that follow from the
+# sizes.
+NO_WEIGHTS = ("input_resolution", "context_length", "vocab_size", "attn_mask", "position_ids")
+
+ZIP_MAGIC = b"PK\x03\x04"
+
+# What unpickling a damaged file has been seen to raise: the format is a program, and garbage does
+# anything.
+DAMAGE = (
+    pickle.UnpicklingError,
+    zipfile.BadZipFile,
+    struct.error,
+    OSError,
+    EOFError,
+    RuntimeError,  # also torch's own errors, and NotImplementedError of zipfile
+    ValueError,
+    TypeError,
+    LookupError,
+    AttributeError,
+    ImportError,
+    OverflowError,
+    MemoryError,
+)
+
+
+def read_checkpoint(path: Path) -> tuple[ClipConfig, dict[str, Tensor]]:
+    """Read a file into its sizes and exactly the tensors that a CLIP of these sizes has.
+
+    Heads are taken to be 64 wide and the activation QuickGELU, as in all that OpenAI published.
+    Raises BrokenCheckpoint if the file is damaged, unsafe, of another kind or no CLIP.
+    """
+    weights = read_weights(path)
+    try:
+        config = ClipConfig.from_state_dict(weights)
+        return config, fit_weights(weights, config, drop_surplus=_is_archive(path))
+    except (BrokenCheckpoint, ValueError, TypeError, LookupError) as error:
+        raise BrokenCheckpoint(f"{path} cannot be used: {error}") from error
+
+
+def read_weights(path: Path) -> dict[str, Tensor]:
+    """Read a file as a state dict, whatever its names. Raises BrokenCheckpoint."""
+    try:
+        if is_html(path):
+            raise BrokenCheckpoint(
+                f"{path} is a web page, not weights: download it again, or from another place"
+            )
+        return _without_wrapping(_read(path))
+    except SafetensorError as error:
+        raise BrokenCheckpoint(_damaged(path, error)) from error
+    except DAMAGE as error:
+        raise BrokenCheckpoint(_damaged(path, error)) from error
+
+
+def fit_weights(
+    weights: Mapping[str, Tensor], config: ClipConfig, drop_surplus: bool = False
+) -> dict[str, Tensor]:
+    """Check names, shapes and numbers against a CLIP of these sizes, and drop what is no weight.
+
+    Tensors that such a CLIP does not have are an error, or with `drop_surplus` left out.
+    Raises BrokenCheckpoint, with a message that names the tensor but not the file.
+    """
+    wanted = _wanted(config)
+    found = {
+        name: tensor
+        for name, tensor in weights.items()
+        if name in wanted or not (drop_surplus or _is_spare(name))
+    }
+    for name, tensor in wanted.items():
+        if name.endswith("num_batches_tracked"):
+            found.setdefault(name, torch.tensor(0))  # only training counts them
+        if name == "logit_scale" and name in found and found[name].numel() == 1:
+            found[name] = found[name].reshape(())
+        if name not in found:
+            raise BrokenCheckpoint(
+                f"the tensor {name!r} is missing, so it is no CLIP with OpenAI's names"
+            )
+        if found[name].shape != tensor.shape:
+            raise BrokenCheckpoint(
+                f"the tensor {name!r} has the shape {list(found[name].shape)} and not"
+                f" {list(tensor.shape)}"
+            )
+        if not bool(torch.isfinite(found[name]).all()):
+            raise BrokenCheckpoint(
+                f"the tensor {name!r} holds NaN or infinity: get the file again, it is damaged"
+            )
+    surplus = sorted(found.keys() - wanted.keys())
+    if surplus:
+        raise BrokenCheckpoint(
+            f"it holds {surplus[0]!r} and {len(surplus) - 1} more tensors that a CLIP of its"
+            " sizes does not have"
+        )
+    return found
+
+
+def is_html(path: Path) -> bool:
+    """Whether the file begins like a web page, which is what a failed download often leaves."""
+    with path.open("rb") as file:
+        return file.read(64).lstrip()[:1] == b"<"
+
+
+def _read(path: Path) -> object:
+    with path.open("rb") as file:
+        start = file.read(16)
+    if start.startswith(ZIP_MAGIC):
+        if is_torchscript(path):
+            return read_torchscript(path)
+        return torch.load(path, map_location="cpu", weights_only=True, mmap=True)
+    if start[8:9] == b"{":  # safetensors: eight bytes of length, then JSON
+        return load_file(path)
+    raise ValueError("it begins like none of them")
+
+
+def _is_archive(path: Path) -> bool:
+    """In a TorchScript archive, attributes that are no weights look just like weights."""
+    return zipfile.is_zipfile(path) and is_torchscript(path)
+
+
+def _without_wrapping(content: object) -> dict[str, Tensor]:
+    """Take the state dict out of a training checkpoint, and `module.` off its names."""
+    if isinstance(content, Mapping) and isinstance(content.get("state_dict"), Mapping):
+        content = content["state_dict"]
+    if not isinstance(content, Mapping) or not content:
+        raise ValueError("it holds no state dict")
+    weights: dict[str, Tensor] = {}
+    for name, tensor in content.items():
+        if not isinstance(name, str) or not isinstance(tensor, Tensor):
+            raise ValueError(f"its entry {name!r} is no tensor")
+        weights[name.removeprefix("module.")] = tensor.detach()
+    return weights
+
+
+def _wanted(config: ClipConfig) -> dict[str, Tensor]:
+    """Names and shapes without memory behind them."""
+    with torch.device("meta"):
+        return CLIP(config).state_dict()
+
+
+def _is_spare(name: str) -> bool:
+    return name.rpartition(".")[2] in NO_WEIGHTS
+
+
+def _damaged(path: Path, error: BaseException) -> str:
+    reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
+    return (
+        f"{path} is damaged, unsafe or not {KINDS} ({reason[:200]}):"
+        " get the file again, or in one of these formats"
+    )

@@ -1,0 +1,119 @@
+"""What a user calls a model → the folder of its bundle on disk, fetched and converted if need be.
+
+In: a name, a weights file or a folder, and the cache. Out: a path. Loads no model; torch is
+imported only to convert.
+"""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+from filelock import FileLock
+
+from clipsearch.clip.download import ModelCache, fetch, sha256_of
+from clipsearch.clip.manifest import is_bundle
+from clipsearch.clip.registry import (
+    MINI,
+    MINI_FOLDER,
+    PUBLISHED_MODELS,
+    PublishedModel,
+    model_names,
+    published_with_sha256,
+)
+from clipsearch.errors import ModelError, ModelUnavailable, UnknownModel
+
+
+def find_model(name_or_path: str | Path, cache: ModelCache) -> Path:
+    """The folder of a bundle, for a name of the registry, a bundle's folder or a weights file.
+
+    Raises UnknownModel, ModelUnavailable, ChecksumMismatch or BrokenCheckpoint.
+    """
+    name = str(name_or_path)
+    if name == MINI:
+        return _mini()
+    published = _published(name)
+    if published is not None:
+        return _fetched(published, cache)
+    path = Path(name_or_path).expanduser()
+    if name and path.is_dir():
+        if not is_bundle(path):
+            raise UnknownModel(
+                f"the folder {path} holds no model: it needs model.safetensors, merges.txt.gz and"
+                " model.json"
+            )
+        return path
+    if path.is_file():
+        return _converted(path, cache)
+    raise UnknownModel(
+        f"there is no model {name!r}: choose one of {', '.join(model_names())}, or a file or"
+        " folder that exists"
+    )
+
+
+def _mini() -> Path:
+    if not is_bundle(MINI_FOLDER):
+        raise ModelUnavailable(
+            f"the bundled model mini is not in {MINI_FOLDER.parent}: install clipsearch again,"
+            " train it with"
+            " `make train-mini`, or choose another with `--model`"
+        )
+    return MINI_FOLDER
+
+
+def _published(name: str) -> PublishedModel | None:
+    """The registry's model of that name. "vit-b-32" means ViT-B/32 too, unless it is a file."""
+    if name in PUBLISHED_MODELS:
+        return PUBLISHED_MODELS[name]
+    if Path(name).exists():
+        return None
+    plain = _plain(name)
+    return next((model for model in PUBLISHED_MODELS.values() if _plain(model.name) == plain), None)
+
+
+def _plain(name: str) -> str:
+    return re.sub("[_/@ ]", "-", name).lower()
+
+
+def _fetched(published: PublishedModel, cache: ModelCache) -> Path:
+    folder = published.folder(cache.folder)
+    if is_bundle(folder):
+        return folder
+    with _lock(folder):  # others wait, and then find it done
+        if not is_bundle(folder):
+            what = f"the model {published.name}"
+            checkpoint = fetch(published.checkpoint, published.file_name, what, cache)
+            _convert(checkpoint, folder, published.checkpoint.sha256, cache)
+            checkpoint.unlink()
+    return folder
+
+
+def _converted(path: Path, cache: ModelCache) -> Path:
+    """The bundle made from a weights file, which is known by its bytes, whatever its name."""
+    sha256 = sha256_of(path)
+    published = published_with_sha256(sha256)
+    folder = published.folder(cache.folder) if published else cache.folder / "files" / sha256[:16]
+    if is_bundle(folder):
+        return folder
+    with _lock(folder):
+        if not is_bundle(folder):
+            _convert(path, folder, sha256, cache)
+    return folder
+
+
+def _lock(folder: Path) -> FileLock:
+    try:
+        folder.parent.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise ModelError(
+            f"models cannot be kept in {folder.parent} ({error.strerror}): choose another cache"
+            " folder"
+        ) from error
+    return FileLock(folder.with_name(folder.name + ".lock"))
+
+
+def _convert(path: Path, folder: Path, sha256: str, cache: ModelCache) -> None:
+    # Imported here, because whoever finds a bundle ready must not wait for torch.
+    from clipsearch.clip.convert import convert
+
+    convert(path, folder, sha256, cache)

@@ -1,0 +1,202 @@
+"""Byte-level BPE: text → token ids, with whatever list of merges belongs to the model.
+
+In: strings. Out: lists of ids, or int32 arrays padded with 0. Knows nothing of torch or of models.
+"""
+
+from __future__ import annotations
+
+import gzip
+import html
+import zlib
+from collections.abc import Iterable, Sequence
+from functools import cache, lru_cache
+from heapq import heapify, heappop, heappush
+from itertools import pairwise
+from pathlib import Path
+from typing import Self
+
+import ftfy
+import numpy as np
+import regex
+from numpy.typing import NDArray
+
+from clipsearch.errors import BrokenCheckpoint, QueryError
+
+Merge = tuple[str, str]
+TokenArray = NDArray[np.int32]
+
+START = "<|startoftext|>"
+END = "<|endoftext|>"
+WORD_END = "</w>"
+
+# OpenAI's file lists many more merges than its models know; its first line is how it is recognised.
+OPENAI_HEADER = '"bpe_simple_vocab_16e6.txt'
+OPENAI_MERGES = 49152 - 256 - 2
+
+# So many different words are remembered, which bounds the memory of a long-lived process.
+REMEMBERED_WORDS = 65536
+
+
+class Tokenizer:
+    """Ids are: 256 bytes, 256 bytes that end a word, the merges, the start token, the end token.
+
+    The end token is therefore the largest id, which is how the text tower finds it.
+    """
+
+    def __init__(self, merges: Iterable[Merge]) -> None:
+        pairs = list(merges)
+        symbols = list(_byte_symbols().values())
+        self._symbols = [*symbols, *(symbol + WORD_END for symbol in symbols)]
+        self._symbols += ["".join(pair) for pair in pairs]
+        self._ids = {symbol: index for index, symbol in enumerate(self._symbols)}
+        self._ranks = {pair: rank for rank, pair in enumerate(pairs)}
+        self.n_merges = len(pairs)
+        self.start_token = len(self._symbols)
+        self.end_token = self.start_token + 1
+        self.vocab_size = self.end_token + 1
+        self._control_tokens = {START: self.start_token, END: self.end_token}
+        self._word_ids = lru_cache(REMEMBERED_WORDS)(self._split_word)
+
+    @classmethod
+    def from_merges(cls, merges: Iterable[Merge]) -> Self:
+        """Merges in order of rank; the last symbol of a word ends in `</w>`."""
+        return cls(merges)
+
+    @classmethod
+    def from_file(cls, path: Path) -> Self:
+        """Read a gzipped text file: one header line, then two symbols and a space between a line.
+
+        Of OpenAI's file, which its header tells, only the 48,894 merges in use are read; of any
+        other, all. Raises BrokenCheckpoint if it cannot be read or holds something else.
+        """
+        try:
+            header, *lines = gzip.decompress(path.read_bytes()).decode("utf-8").split("\n")
+        except (OSError, EOFError, zlib.error, UnicodeDecodeError) as error:
+            raise BrokenCheckpoint(
+                f"the merges file {path} cannot be read ({error}): fetch or export the model again"
+            ) from error
+        limit = OPENAI_MERGES if header.startswith(OPENAI_HEADER) else None
+        return cls(_parse_merge(line, path) for line in lines[:limit] if line)
+
+    def encode(self, text: str, allow_special: bool = True) -> list[int]:
+        """Ids of a text, without start and end token.
+
+        With `allow_special`, as in the reference, a literal `<|endoftext|>` becomes the end token
+        and hides what comes after it; without, as befits what a user types, it is spelled out.
+        """
+        pattern = _word_pattern(allow_special)
+        ids: list[int] = []
+        for word in pattern.findall(_clean(text)):
+            if allow_special and word in self._control_tokens:
+                ids.append(self._control_tokens[word])
+            else:
+                ids.extend(self._word_ids(word))
+        return ids
+
+    def decode(self, ids: Iterable[int]) -> str:
+        """The cleaned, lower-case text of these ids, without start and end token.
+
+        What is no UTF-8 shows as U+FFFD.
+        """
+        controls = self._control_tokens.values()
+        joined = "".join(self._symbols[index] for index in ids if index not in controls)
+        bytes_of = _symbol_bytes()
+        words = (bytes(bytes_of[char] for char in word) for word in joined.split(WORD_END))
+        return b" ".join(words).decode("utf-8", errors="replace").strip()
+
+    def tokenize(
+        self,
+        texts: str | Sequence[str],
+        context_length: int = 77,
+        truncate: bool = False,
+        allow_special: bool = True,
+    ) -> TokenArray:
+        """Start token, ids, end token, zeros: int32 `[n, context_length]`, one row a text.
+
+        A text that is too long raises QueryError, or with `truncate` loses its end but not its
+        end token.
+        """
+        texts = [texts] if isinstance(texts, str) else texts
+        tokens = np.zeros((len(texts), context_length), dtype=np.int32)
+        for row, text in zip(tokens, texts, strict=True):
+            ids = [self.start_token, *self.encode(text, allow_special), self.end_token]
+            if len(ids) > context_length:
+                if not truncate:
+                    raise QueryError(
+                        f"the text {text[:60]!r} makes {len(ids)} tokens, more than the "
+                        f"{context_length} that the model reads: shorten it"
+                    )
+                ids[context_length - 1 :] = [self.end_token]
+            row[: len(ids)] = ids
+        return tokens
+
+    def _split_word(self, word: str) -> tuple[int, ...]:
+        """Join the neighbours of lowest rank, leftmost first, until no pair has a rank."""
+        byte_symbols = _byte_symbols()
+        symbols = [byte_symbols[byte] for byte in word.encode("utf-8")]
+        symbols[-1] += WORD_END
+        following = list(range(1, len(symbols) + 1))  # where the next symbol lies
+        preceding = list(range(-1, len(symbols) - 1))
+        # A heap, for a search through all pairs at each step takes minutes on a very long word.
+        candidates = [
+            (self._ranks[pair], place)
+            for place, pair in enumerate(pairwise(symbols))
+            if pair in self._ranks
+        ]
+        heapify(candidates)
+        while candidates:
+            rank, left = heappop(candidates)
+            right = following[left]
+            if right == len(symbols) or self._ranks.get((symbols[left], symbols[right])) != rank:
+                continue  # one of the two has been joined with another neighbour since
+            symbols[left] += symbols[right]
+            symbols[right] = ""
+            following[left] = following[right]
+            if following[left] < len(symbols):
+                preceding[following[left]] = left
+            for first in (preceding[left], left):
+                second = following[first] if first >= 0 else len(symbols)
+                if second < len(symbols):
+                    new_rank = self._ranks.get((symbols[first], symbols[second]))
+                    if new_rank is not None:
+                        heappush(candidates, (new_rank, first))
+        return tuple(self._ids[symbol] for symbol in symbols if symbol)
+
+
+def _parse_merge(line: str, path: Path) -> Merge:
+    first, _, second = line.partition(" ")
+    if not first or not second or " " in second:
+        raise BrokenCheckpoint(
+            f"the merges file {path} holds the line {line[:60]!r}, which is not two symbols: "
+            "fetch or export the model again"
+        )
+    return first, second
+
+
+def _clean(text: str) -> str:
+    """Repair mojibake and quotes, resolve HTML entities, single the spaces, lower the case."""
+    # Captions from the web were escaped twice, which the models have learned to expect undone.
+    unescaped = html.unescape(html.unescape(ftfy.fix_text(text)))
+    return " ".join(unescaped.split()).lower()
+
+
+@cache
+def _word_pattern(allow_special: bool) -> regex.Pattern[str]:
+    """Contractions, runs of letters, single digits, runs of anything else."""
+    controls = r"<\|startoftext\|>|<\|endoftext\|>|" if allow_special else ""
+    words = r"'s|'t|'re|'ve|'m|'ll|'d|[\p{L}]+|[\p{N}]|[^\s\p{L}\p{N}]+"
+    return regex.compile(controls + words, regex.IGNORECASE)
+
+
+@cache
+def _byte_symbols() -> dict[int, str]:
+    """A visible character for every byte, in the order of ids: printable Latin-1, then the rest."""
+    visible = [*range(33, 127), *range(161, 173), *range(174, 256)]
+    hidden = [byte for byte in range(256) if byte not in visible]
+    symbols = {byte: chr(byte) for byte in visible}
+    return symbols | {byte: chr(256 + index) for index, byte in enumerate(hidden)}
+
+
+@cache
+def _symbol_bytes() -> dict[str, int]:
+    return {symbol: byte for byte, symbol in _byte_symbols().items()}

@@ -1,0 +1,140 @@
+from __future__ import annotations
+
+import hashlib
+import subprocess
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import save_file
+
+from clipsearch.clip import models, registry
+from clipsearch.clip.bundle import load_bundle
+from clipsearch.clip.download import ModelCache
+from clipsearch.clip.models import find_model
+from clipsearch.errors import BrokenCheckpoint, ModelError, ModelUnavailable, UnknownModel
+from tests.clip.tiny import random_weights, write_bundle, write_merges
+
+
+@pytest.fixture
+def cache(tmp_path: Path) -> ModelCache:
+    return ModelCache(tmp_path / "cache", offline=True)
+
+
+@pytest.fixture
+def weights_file(tmp_path: Path) -> Path:
+    folder = tmp_path / "weights"
+    folder.mkdir()
+    save_file(random_weights(), folder / "own.safetensors")
+    write_merges(folder / "merges.txt.gz")
+    return folder / "own.safetensors"
+
+
+def test_a_bundle_is_found_where_it_lies(cache: ModelCache, tmp_path: Path) -> None:
+    folder = write_bundle(tmp_path / "tiny")
+    assert find_model(folder, cache) == folder
+    assert find_model(str(folder), cache) == folder
+    assert not cache.folder.exists()
+
+
+def test_a_weights_file_is_converted_once(cache: ModelCache, weights_file: Path) -> None:
+    folder = find_model(weights_file, cache)
+    bundle = load_bundle(folder)
+    assert bundle.name == "own.safetensors"
+    assert bundle.sha256 == hashlib.sha256(weights_file.read_bytes()).hexdigest()
+    assert torch.equal(bundle.model.visual.conv1.weight, random_weights()["visual.conv1.weight"])
+    written = (folder / "model.json").stat().st_mtime_ns
+    renamed = weights_file.rename(weights_file.with_name("other.safetensors"))
+    assert find_model(renamed, cache) == folder
+    assert (folder / "model.json").stat().st_mtime_ns == written
+
+
+def test_a_weights_file_without_its_merges_says_where_they_belong(
+    cache: ModelCache, weights_file: Path
+) -> None:
+    weights_file.with_name("merges.txt.gz").unlink()
+    with pytest.raises(BrokenCheckpoint, match=r"knows 519 tokens.* beside it as merges\.txt\.gz"):
+        find_model(weights_file, cache)
+
+
+def test_a_published_file_is_taken_for_what_it_is(
+    cache: ModelCache, weights_file: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sha256 = hashlib.sha256(weights_file.read_bytes()).hexdigest()
+    published = registry.PUBLISHED_MODELS["ViT-B/32"]
+    known = replace(published, checkpoint=replace(published.checkpoint, sha256=sha256))
+    monkeypatch.setitem(registry.PUBLISHED_MODELS, "ViT-B/32", known)
+    folder = find_model(weights_file, cache)
+    assert folder == known.folder(cache.folder)
+    assert load_bundle(folder).name == "ViT-B/32"
+    assert find_model("ViT-B/32", cache) == folder  # nothing needs fetching any more
+
+
+def test_a_download_is_converted_and_then_removed(
+    cache: ModelCache, weights_file: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # As if a download had just ended: the checkpoint lies in the cache, whole.
+    published = registry.PUBLISHED_MODELS["ViT-B/32"]
+    content = weights_file.read_bytes()
+    remote = replace(published.checkpoint, sha256=hashlib.sha256(content).hexdigest())
+    monkeypatch.setitem(models.PUBLISHED_MODELS, "ViT-B/32", replace(published, checkpoint=remote))
+    cache.folder.mkdir()
+    (cache.folder / "ViT-B-32.pt").write_bytes(content)
+    write_merges(cache.folder / "merges.txt.gz")
+    folder = find_model("ViT-B/32", cache)
+    assert load_bundle(folder).sha256 == remote.sha256
+    assert not (cache.folder / "ViT-B-32.pt").exists()
+
+
+@pytest.mark.parametrize("name", ["ViT-B/32", "vit-b-32", "ViT_B_32", "ViT-B-32"])
+def test_a_cached_model_is_found_by_every_spelling(name: str, cache: ModelCache) -> None:
+    folder = write_bundle(registry.PUBLISHED_MODELS["ViT-B/32"].folder(cache.folder))
+    assert find_model(name, cache) == folder
+
+
+def test_offline_an_absent_model_ends_in_one_sentence(cache: ModelCache) -> None:
+    with pytest.raises(ModelUnavailable, match=r"the model RN50 is not .*`--model mini`") as caught:
+        find_model("RN50", cache)
+    assert "openaipublic.azureedge.net" in str(caught.value)
+    assert "`--model FILE`" in str(caught.value)
+
+
+@pytest.mark.parametrize("name", ["ViT-Z/99", "./nowhere.pt", "Mini", ""])
+def test_an_unknown_model_lists_the_known(name: str, cache: ModelCache) -> None:
+    with pytest.raises(UnknownModel, match=r"mini, RN50, .*ViT-L/14@336px") as caught:
+        find_model(name, cache)
+    assert repr(name) in str(caught.value)
+
+
+def test_a_folder_without_a_model_says_what_it_lacks(cache: ModelCache, tmp_path: Path) -> None:
+    with pytest.raises(UnknownModel, match=r"model\.safetensors, merges\.txt\.gz and model\.json"):
+        find_model(tmp_path, cache)
+
+
+def test_a_cache_that_cannot_be_made_is_named(weights_file: Path, tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("in the way")
+    with pytest.raises(ModelError, match=r"cannot be kept in .*file"):
+        find_model(weights_file, ModelCache(tmp_path / "file"))
+
+
+def test_mini_is_the_bundled_folder(
+    cache: ModelCache, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(models, "MINI_FOLDER", tmp_path / "mini")
+    with pytest.raises(ModelUnavailable, match="make train-mini"):
+        find_model("mini", cache)
+    write_bundle(tmp_path / "mini")
+    assert find_model("mini", cache) == tmp_path / "mini"
+
+
+def test_finding_a_bundle_imports_no_torch(tmp_path: Path) -> None:
+    folder = write_bundle(tmp_path / "tiny")
+    program = (
+        "import sys; from pathlib import Path\n"
+        "from clipsearch.clip.models import find_model\n"
+        "from clipsearch.clip.download import ModelCache\n"
+        f"find_model({str(folder)!r}, ModelCache(Path('cache'))); assert 'torch' not in sys.modules"
+    )
+    subprocess.run([sys.executable, "-c", program], check=True)
