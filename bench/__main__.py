@@ -9,13 +9,19 @@ from typing import Any
 
 from bench import encode, indexing
 
-MEASUREMENTS: dict[str, Callable[[], dict[str, Any]]] = {"encode": encode.run, "index": indexing.run}
+MEASUREMENTS: dict[str, Callable[[], dict[str, Any]]] = {
+    "encode": encode.run,
+    "index": indexing.run,
+}
 
 
 def main(names: list[str]) -> int:
     unknown = [name for name in names if name not in MEASUREMENTS]
     if unknown:
-        print(f"bench: no measurement is called {unknown[0]!r}; there are: {', '.join(MEASUREMENTS)}", file=sys.stderr)
+        print(
+            f"bench: no measurement is called {unknown[0]!r}; there are: {', '.join(MEASUREMENTS)}",
+            file=sys.stderr,
+        )
         return 2
     for name in names or MEASUREMENTS:
         print(json.dumps(MEASUREMENTS[name](), indent=1), flush=True)

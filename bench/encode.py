@@ -39,7 +39,9 @@ def run() -> dict[str, Any]:
             for _ in range(8):
                 square @ square
 
-        seconds = interleaved({"clipsearch": ours, "open_clip fp32": theirs, "bf16 matmul": matmul}, REPETITIONS)
+        seconds = interleaved(
+            {"clipsearch": ours, "open_clip fp32": theirs, "bf16 matmul": matmul}, REPETITIONS
+        )
         with torch.inference_mode():
             expected = peer.encode_image(ready, normalize=True).numpy()
         cosine = float((encoder.encode_pixels(pixels) * expected).sum(1).min())

@@ -25,8 +25,18 @@ def run() -> dict[str, Any]:
         folder = Path(name)
         total = write_photographs(folder / "photographs", PHOTOGRAPHS)
         weights = folder / "vit-b-32.safetensors"
-        save_file({key: tensor.contiguous() for key, tensor in _open_clip().state_dict().items()}, weights)
-        command = [sys.executable, "-m", "clipsearch", "--library", str(folder / "library"), "index", "--json"]
+        save_file(
+            {key: tensor.contiguous() for key, tensor in _open_clip().state_dict().items()}, weights
+        )
+        command = [
+            sys.executable,
+            "-m",
+            "clipsearch",
+            "--library",
+            str(folder / "library"),
+            "index",
+            "--json",
+        ]
         command += ["--model", str(weights), str(folder / "photographs")]
         # Once on nothing new but the model, so that its conversion is not counted.
         began = time.perf_counter()

@@ -7,7 +7,9 @@ from collections.abc import Callable, Mapping
 from statistics import median
 
 
-def interleaved(contenders: Mapping[str, Callable[[], None]], repetitions: int) -> dict[str, list[float]]:
+def interleaved(
+    contenders: Mapping[str, Callable[[], None]], repetitions: int
+) -> dict[str, list[float]]:
     """Run each once to warm up, then all in turn, `repetitions` times over: seconds per run, by name."""
     for run in contenders.values():
         run()

@@ -19,7 +19,9 @@ COLOURS: dict[str, tuple[int, int, int]] = {
 
 def shade(random: Random, name: str, spread: float = 22.0) -> NDArray[np.float32]:
     """A colour near the named one, RGB 0 to 255."""
-    near = np.asarray(COLOURS[name], np.float32) + random.normal(0, spread / 2, 3).astype(np.float32)
+    near = np.asarray(COLOURS[name], np.float32) + random.normal(0, spread / 2, 3).astype(
+        np.float32
+    )
     return np.clip(near, 0, 255)
 
 
@@ -72,7 +74,10 @@ def _noise(random: Random, size: int) -> tuple[Canvas, tuple[str, ...]]:
     name = _colour_name(random)
     grain = random.standard_normal((size, size, 1)).astype(np.float32) * random.uniform(6, 22)
     clouds = _cloudy(random, size, int(random.integers(3, 12))) * random.uniform(5, 22)
-    return shade(random, name) + grain + clouds, (f"on {_a(name)} background", f"on a grainy {name} background")
+    return shade(random, name) + grain + clouds, (
+        f"on {_a(name)} background",
+        f"on a grainy {name} background",
+    )
 
 
 def _pattern(random: Random, size: int) -> tuple[Canvas, tuple[str, ...]]:
@@ -89,7 +94,9 @@ def _pattern(random: Random, size: int) -> tuple[Canvas, tuple[str, ...]]:
         mask = ((across // step + down // step) % 2).astype(bool)
     else:
         mask = (across % step - step / 2) ** 2 + (down % step - step / 2) ** 2 < (0.3 * step) ** 2
-    canvas = np.where(mask[..., None], shade(random, second), shade(random, first)).astype(np.float32)
+    canvas = np.where(mask[..., None], shade(random, second), shade(random, first)).astype(
+        np.float32
+    )
     return canvas, (f"on {first} and {second} {shape}", f"on {shape}")
 
 
@@ -112,9 +119,13 @@ def _rgb(code: str) -> NDArray[np.float32]:
 def _landscape(random: Random, size: int) -> tuple[Canvas, tuple[str, ...]]:
     name = str(random.choice(list(LANDSCAPES)))
     codes, phrases = LANDSCAPES[name]
-    top, bottom, far, near = (_rgb(code) + random.normal(0, 8, 3).astype(np.float32) for code in codes)
+    top, bottom, far, near = (
+        _rgb(code) + random.normal(0, 8, 3).astype(np.float32) for code in codes
+    )
     line = np.linspace(0, 1, size, dtype=np.float32)
-    horizon = random.uniform(0.35, 0.7) + random.uniform(0, 0.06) * np.sin(random.uniform(4, 14) * line + random.uniform(0, 6))
+    horizon = random.uniform(0.35, 0.7) + random.uniform(0, 0.06) * np.sin(
+        random.uniform(4, 14) * line + random.uniform(0, 6)
+    )
     down = line[:, None, None]
     edge = horizon.astype(np.float32)[None, :, None]
     sky = top + (bottom - top) * np.clip(down / edge, 0, 1)

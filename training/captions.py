@@ -14,13 +14,45 @@ Random = np.random.Generator
 NUMBERS = {2: "two", 3: "three"}
 ALIAS_PROBABILITY = 0.25
 # "cup with straw" → "cups with straw": what is before one of these is what is counted.
-JOINTS = (" with ", " of ", " in ", " without ", " on ", " behind ", " facing ", " at ", " wearing ", " playing ")
-OPENINGS = ("", "", "", "", "a picture of ", "a drawing of ", "an image of ", "a photo of ", "there is ", "a scene with ")
+JOINTS = (
+    " with ",
+    " of ",
+    " in ",
+    " without ",
+    " on ",
+    " behind ",
+    " facing ",
+    " at ",
+    " wearing ",
+    " playing ",
+)
+OPENINGS = (
+    "",
+    "",
+    "",
+    "",
+    "a picture of ",
+    "a drawing of ",
+    "an image of ",
+    "a photo of ",
+    "there is ",
+    "a scene with ",
+)
 LEFT_OF = ("{a} next to {b}", "{a} and {b}", "{a} beside {b}", "{a} to the left of {b}", "{b} to the right of {a}", "{a} with {b}", "{b} next to {a}", "{b} and {a}")  # fmt: skip
-ABOVE = ("{a} above {b}", "{a} over {b}", "{b} below {a}", "{b} under {a}", "{a} and {b}", "{b} and {a}", "{b} with {a}")
+ABOVE = (
+    "{a} above {b}",
+    "{a} over {b}",
+    "{b} below {a}",
+    "{b} under {a}",
+    "{a} and {b}",
+    "{b} and {a}",
+    "{b} with {a}",
+)
 
 
-def caption(scene: Scene, concepts: Sequence[Concept], random: Random, *, aliases: bool = True) -> str:
+def caption(
+    scene: Scene, concepts: Sequence[Concept], random: Random, *, aliases: bool = True
+) -> str:
     """One caption of the scene. `aliases=False` names things by their names alone, and then says all that it knows."""
     parts = [_thing(thing, concepts, random, aliases) for thing in scene.things]
     text = _joined(parts, scene.relation, random)
@@ -35,7 +67,9 @@ def name_prompt(concept: Concept, random: Random) -> str:
     """The concept alone, as someone would ask for it."""
     name = _word(concept, random, aliases=random.random() < 0.5)
     form = int(random.integers(4))
-    return (name, article(name), article(name), f"{random.choice(OPENINGS[4:8])}{article(name)}")[form]
+    return (name, article(name), article(name), f"{random.choice(OPENINGS[4:8])}{article(name)}")[
+        form
+    ]
 
 
 def article(name: str) -> str:

@@ -21,7 +21,9 @@ SKIPPED_GROUPS = {"Component", "Flags", "Symbols"}
 SKIPPED_SUBGROUPS = {"family", "time", "person-symbol"}
 KEPT_NAMES = {"watch", "alarm clock", "stopwatch", "hourglass done", "mantelpiece clock"}
 # "man running", "woman running" and "person running" are one thing to look for: the person.
-GENDERED = re.compile(r"^(man|woman|men|women)\b.+|.+\b(man|woman|men|women)\b.*|.*(mrs\.|mother).*")
+GENDERED = re.compile(
+    r"^(man|woman|men|women)\b.+|.+\b(man|woman|men|women)\b.*|.*(mrs\.|mother).*"
+)
 KEPT_GENDERED = {"man dancing", "woman dancing", "man’s shoe", "woman’s boot", "woman’s sandal",
                  "woman’s hat", "woman’s clothes", "old man", "old woman", "snowman"}  # fmt: skip
 
@@ -50,7 +52,9 @@ def load_concepts() -> list[Concept]:
         aliases = tuple(
             word
             for word in keywords.get(_bare(glyph), ())
-            if usage[word] <= MAX_SHARED_KEYWORD and word not in names and word.replace(" ", "").isalpha()
+            if usage[word] <= MAX_SHARED_KEYWORD
+            and word not in names
+            and word.replace(" ", "").isalpha()
         )
         concepts.append(Concept(glyph, _plain(name), subgroup, aliases))
     return concepts
@@ -68,7 +72,9 @@ def _emoji_rows() -> list[tuple[str, str, str, str]]:
         elif "; fully-qualified" in line:
             codes, comment = line.split(";")[0], line.split("#", 1)[1]
             name = re.sub(r"^\s*\S+\s+E[\d.]+\s+", "", comment)
-            rows.append(("".join(chr(int(code, 16)) for code in codes.split()), name, group, subgroup))
+            rows.append(
+                ("".join(chr(int(code, 16)) for code in codes.split()), name, group, subgroup)
+            )
     return rows
 
 

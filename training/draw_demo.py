@@ -56,7 +56,8 @@ def entry(scene: Scene, concepts: list[Concept], seed: int, number: int) -> dict
     return {
         "caption": caption(scene, concepts, random, aliases=False),
         "things": [
-            {"name": concepts[thing.concept].name, "count": thing.count, "colour": thing.tint} for thing in scene.things
+            {"name": concepts[thing.concept].name, "count": thing.count, "colour": thing.tint}
+            for thing in scene.things
         ],
     }
 
@@ -66,7 +67,9 @@ def draw_demo(folder: Path, seed: int) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     concepts = load_concepts()
     painter = Painter(draw_sprites(concepts), demo_concepts(concepts))
-    names = [f"{number:04d}.jpg" for number in np.random.default_rng(seed).permutation(PICTURES) + 1]
+    names = [
+        f"{number:04d}.jpg" for number in np.random.default_rng(seed).permutation(PICTURES) + 1
+    ]
     entries = {}
     for number, name in enumerate(names):
         random = generator(seed, Stream.DEMO, number)

@@ -52,17 +52,24 @@ class Gate:
         return self.wanted is None or self.value >= self.wanted
 
 
-def evaluate(towers: TwoTowers, demo: Path = DEMO, pool: int = POOL, per_concept: int = SCENES_PER_CONCEPT) -> list[Gate]:
+def evaluate(
+    towers: TwoTowers, demo: Path = DEMO, pool: int = POOL, per_concept: int = SCENES_PER_CONCEPT
+) -> list[Gate]:
     """Every figure, the gates first."""
     concepts = load_concepts()
     painter = Painter(draw_sprites(concepts))
-    gates = [*retrieval(towers, painter, concepts, pool), *naming(towers, painter, concepts, per_concept)]
+    gates = [
+        *retrieval(towers, painter, concepts, pool),
+        *naming(towers, painter, concepts, per_concept),
+    ]
     if (demo / "captions.json").exists():
         gates += demo_search(towers, demo)
     return sorted(gates, key=lambda gate: gate.wanted is None)
 
 
-def retrieval(towers: TwoTowers, painter: Painter, concepts: Sequence[Concept], pool: int) -> list[Gate]:
+def retrieval(
+    towers: TwoTowers, painter: Painter, concepts: Sequence[Concept], pool: int
+) -> list[Gate]:
     """Every caption against a pool of scenes, no two of which hold the same things."""
     scenes, vectors = _pool(towers, painter, pool)
     random = np.random.default_rng(EVALUATION_SEED)
@@ -71,15 +78,25 @@ def retrieval(towers: TwoTowers, painter: Painter, concepts: Sequence[Concept], 
         texts = [caption(scene, concepts, random, aliases=aliases) for scene in scenes]
         scores = towers.encode_texts(texts) @ vectors.T  # [captions, pictures]
         ranks = (scores > np.diag(scores)[:, None]).sum(1)
-        wording = "any wording, often without background or place" if aliases else "names, place and background said"
+        wording = (
+            "any wording, often without background or place"
+            if aliases
+            else "names, place and background said"
+        )
         gates += [
-            Gate(f"text→image recall@{k} in {pool} unseen scenes of one or two things ({wording})", float((ranks < k).mean()), want)
+            Gate(
+                f"text→image recall@{k} in {pool} unseen scenes of one or two things ({wording})",
+                float((ranks < k).mean()),
+                want,
+            )
             for k, want in zip((1, 5), wanted, strict=True)
         ]
     return gates
 
 
-def _pool(towers: TwoTowers, painter: Painter, pool: int) -> tuple[list[Scene], NDArray[np.float32]]:
+def _pool(
+    towers: TwoTowers, painter: Painter, pool: int
+) -> tuple[list[Scene], NDArray[np.float32]]:
     scenes: list[Scene] = []
     pictures: list[Image.Image] = []
     seen: set[frozenset[int]] = set()
@@ -95,7 +112,9 @@ def _pool(towers: TwoTowers, painter: Painter, pool: int) -> tuple[list[Scene], 
     return scenes, towers.encode_images(pictures)
 
 
-def naming(towers: TwoTowers, painter: Painter, concepts: Sequence[Concept], per_concept: int) -> list[Gate]:
+def naming(
+    towers: TwoTowers, painter: Painter, concepts: Sequence[Concept], per_concept: int
+) -> list[Gate]:
     """Each concept alone in a scene: is its own name the nearest of all names?"""
     names = towers.encode_texts([article(concept.name) for concept in concepts])
     first = np.zeros(len(concepts))
@@ -115,7 +134,9 @@ def naming(towers: TwoTowers, painter: Painter, concepts: Sequence[Concept], per
 def _alone(painter: Painter, concept: int, number: int) -> Image.Image:
     alone = Painter(painter.sprites, [concept])
     # A million on: far from the numbers that the pool of scenes uses.
-    _, picture = alone.draw(generator(EVALUATION_SEED, Stream.EVALUATE, 1_000_000 + number), SCENE_PX, layouts=ALONE)
+    _, picture = alone.draw(
+        generator(EVALUATION_SEED, Stream.EVALUATE, 1_000_000 + number), SCENE_PX, layouts=ALONE
+    )
     return picture
 
 
@@ -131,14 +152,29 @@ def demo_search(towers: TwoTowers, demo: Path) -> list[Gate]:
     scores = towers.encode_texts([entry["caption"] for entry in pictures.values()]) @ vectors.T
     found = scores.argmax(1) == np.arange(len(pictures))
     return [
-        Gate(f"demo: the best hit holds the concept, {len(names)} advertised concepts", float(np.mean(right)), 0.9),
-        Gate(f"demo: a caption's best hit is its picture, {len(pictures)} pictures", float(found.mean()), None),
+        Gate(
+            f"demo: the best hit holds the concept, {len(names)} advertised concepts",
+            float(np.mean(right)),
+            0.9,
+        ),
+        Gate(
+            f"demo: a caption's best hit is its picture, {len(pictures)} pictures",
+            float(found.mean()),
+            None,
+        ),
     ]
 
 
 def report(gates: Sequence[Gate], about: str) -> str:
     """RESULTS.md."""
-    lines = ["# What mini can do", "", "Written by `python -m training.evaluate`; do not edit.", "", about, ""]
+    lines = [
+        "# What mini can do",
+        "",
+        "Written by `python -m training.evaluate`; do not edit.",
+        "",
+        about,
+        "",
+    ]
     lines += ["| measured | value | gate | holds |", "|---|---|---|---|"]
     for gate in gates:
         wanted = "" if gate.wanted is None else f"≥ {gate.wanted:.2f}"
@@ -148,7 +184,9 @@ def report(gates: Sequence[Gate], about: str) -> str:
 
 
 def main(load: Callable[[str], tuple[TwoTowers, str]] | None = None) -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--model", default="clipsearch/clip/mini")
     parser.add_argument("--demo", type=Path, default=DEMO)
     parser.add_argument("--results", type=Path, default=RESULTS)

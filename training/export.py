@@ -29,13 +29,20 @@ def export(run: Path, folder: Path) -> Manifest:
         f"Knows drawn things, not photographs. Trained by this repository: seed {plan['seed']}, {saved['step']} steps of "
         f"{plan['batch']} scenes drawn from Noto Color Emoji."
     )
-    manifest = Manifest("mini", config, Preprocess(config.vision.image_size).to_dict(), "", "", description)
+    manifest = Manifest(
+        "mini", config, Preprocess(config.vision.image_size).to_dict(), "", "", description
+    )
     return save_bundle(folder, to_half(saved["model"]), merges, manifest)
 
 
 def write_vocabulary(path: Path) -> None:
     """List every name that mini was taught, by Unicode's groups."""
-    lines = ["# What mini was taught", "", "Written by `python -m training.export`; Unicode's names, by its groups.", ""]
+    lines = [
+        "# What mini was taught",
+        "",
+        "Written by `python -m training.export`; Unicode's names, by its groups.",
+        "",
+    ]
     groups: dict[str, list[str]] = {}
     for concept in load_concepts():
         groups.setdefault(concept.subgroup, []).append(concept.name)

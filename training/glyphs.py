@@ -26,7 +26,9 @@ class Sprite:
 
     def at_least(self, size_px: float) -> Image.Image:
         """The smallest level that needs no enlarging, else the largest."""
-        return next((level for level in reversed(self.levels) if level.width >= size_px), self.levels[0])
+        return next(
+            (level for level in reversed(self.levels) if level.width >= size_px), self.levels[0]
+        )
 
 
 def draw_sprites(concepts: Sequence[Concept], font_path: Path = FONT) -> list[Sprite]:

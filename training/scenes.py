@@ -88,7 +88,12 @@ class Painter:
         self.allowed = np.arange(len(sprites)) if allowed is None else np.asarray(allowed)
 
     def draw(
-        self, random: Random, size: int, *, held_out: bool = False, layouts: Sequence[float] = LAYOUT_WEIGHTS
+        self,
+        random: Random,
+        size: int,
+        *,
+        held_out: bool = False,
+        layouts: Sequence[float] = LAYOUT_WEIGHTS,
     ) -> tuple[Scene, Image.Image]:
         """Return a scene and its RGB picture `[size, size]`. `held_out` chooses among the pairs kept from training."""
         things = self._choose(random, held_out, layouts)
@@ -101,7 +106,9 @@ class Painter:
                 _stamp(picture, self.sprites[thing.concept], spot, colour)
         return Scene(things, relation, place, phrases), _worn(random, picture)
 
-    def _choose(self, random: Random, held_out: bool, layouts: Sequence[float]) -> tuple[Thing, ...]:
+    def _choose(
+        self, random: Random, held_out: bool, layouts: Sequence[float]
+    ) -> tuple[Thing, ...]:
         layout = int(random.choice(4, p=layouts))
         kinds = (1, 1, 2, 3)[layout]
         concepts = self._concepts(random, kinds, held_out)
@@ -109,7 +116,8 @@ class Painter:
         if layout == 2 and random.random() < 0.15:
             counts[int(random.integers(2))] = 2
         tints = [
-            str(random.choice(list(COLOURS))) if random.random() < TINT_PROBABILITY else None for _ in concepts
+            str(random.choice(list(COLOURS))) if random.random() < TINT_PROBABILITY else None
+            for _ in concepts
         ]
         return tuple(Thing(*parts) for parts in zip(concepts, counts, tints, strict=True))
 
@@ -121,7 +129,9 @@ class Painter:
                 return chosen
 
 
-def _arrange(random: Random, things: Sequence[Thing]) -> tuple[list[list[Placement]], str | None, str | None]:
+def _arrange(
+    random: Random, things: Sequence[Thing]
+) -> tuple[list[list[Placement]], str | None, str | None]:
     """Where every copy goes, and the words for it."""
     copies = sum(thing.count for thing in things)
     if copies == 1:
@@ -145,7 +155,12 @@ def _alone(random: Random) -> tuple[Placement, str | None]:
         free = max(0.0, 0.98 - side) / 2
         x, y = 0.5 + random.uniform(-free, free), 0.5 + random.uniform(-free, free)
         return _placement(random, x, y, side), None
-    places = {"on the left": (0.27, 0.5), "on the right": (0.73, 0.5), "at the top": (0.5, 0.27), "at the bottom": (0.5, 0.73)}
+    places = {
+        "on the left": (0.27, 0.5),
+        "on the right": (0.73, 0.5),
+        "at the top": (0.5, 0.27),
+        "at the bottom": (0.5, 0.73),
+    }
     place = str(random.choice(list(places)))
     x, y = places[place]
     return _placement(random, x + random.normal(0, 0.02), y + random.normal(0, 0.03), side), place
@@ -157,13 +172,24 @@ def _slots(random: Random, copies: int, sideways: bool) -> list[Placement]:
         side = random.uniform(0.36, 0.52)
         ends = [0.5 - random.uniform(0.22, 0.25), 0.5 + random.uniform(0.22, 0.25)]
         drift = random.uniform(-0.12, 0.12, 2) + 0.5
-        spots = list(zip(ends, drift, strict=True)) if sideways else list(zip(drift, ends, strict=True))
+        spots = (
+            list(zip(ends, drift, strict=True)) if sideways else list(zip(drift, ends, strict=True))
+        )
     else:
         side = random.uniform(0.3, 0.42)
-        three = [(0.27, 0.28), (0.74, 0.3), (0.5, 0.73)] if random.random() < 0.5 else [(0.5, 0.27), (0.26, 0.72), (0.74, 0.72)]
+        three = (
+            [(0.27, 0.28), (0.74, 0.3), (0.5, 0.73)]
+            if random.random() < 0.5
+            else [(0.5, 0.27), (0.26, 0.72), (0.74, 0.72)]
+        )
         spots = three if copies == 3 else [(0.26, 0.27), (0.74, 0.27), (0.26, 0.73), (0.74, 0.73)]
     return [
-        _placement(random, x + random.normal(0, 0.015), y + random.normal(0, 0.015), side * random.uniform(0.9, 1.1))
+        _placement(
+            random,
+            x + random.normal(0, 0.015),
+            y + random.normal(0, 0.015),
+            side * random.uniform(0.9, 1.1),
+        )
         for x, y in spots
     ]
 
@@ -172,7 +198,9 @@ def _placement(random: Random, x: float, y: float, side: float) -> Placement:
     return Placement(x, y, side, float(random.normal(0, 12)), bool(random.random() < 0.5))
 
 
-def _stamp(picture: Image.Image, sprite: Sprite, spot: Placement, colour: NDArray[np.float32] | None) -> None:
+def _stamp(
+    picture: Image.Image, sprite: Sprite, spot: Placement, colour: NDArray[np.float32] | None
+) -> None:
     """Paste a rotated, scaled copy. The box is wider than the sprite so that no rotated corner is cut."""
     side = spot.side * picture.width
     source = sprite.at_least(side)
@@ -195,7 +223,9 @@ def _stamp(picture: Image.Image, sprite: Sprite, spot: Placement, colour: NDArra
 def _worn(random: Random, picture: Image.Image) -> Image.Image:
     """What happens to pictures on their way: a little blur, JPEG artefacts."""
     if random.random() < 0.15:
-        picture = picture.filter(ImageFilter.GaussianBlur(picture.width * random.uniform(0.002, 0.010)))
+        picture = picture.filter(
+            ImageFilter.GaussianBlur(picture.width * random.uniform(0.002, 0.010))
+        )
     if random.random() < 0.3:
         buffer = io.BytesIO()
         picture.save(buffer, "JPEG", quality=int(random.integers(30, 90)))

@@ -73,7 +73,9 @@ class _Drawer:
             pixels[at] = np.asarray(picture.resize((size, size), Image.Resampling.BICUBIC))
             things[at, : len(scene.concepts)] = scene.concepts
             texts.extend(caption(scene, self.concepts, random) for _ in range(CAPTIONS_PER_SCENE))
-        tokens = self.tokenizer.tokenize(texts, self.spec.context_length, truncate=True).astype(np.int16)
+        tokens = self.tokenizer.tokenize(texts, self.spec.context_length, truncate=True).astype(
+            np.int16
+        )
         return Shard(pixels, tokens.reshape(SHARD, CAPTIONS_PER_SCENE, -1), things)
 
 

@@ -96,23 +96,35 @@ class Reservoir:
         self.filled = max(self.filled, end)
         self.at = end % len(self.pixels)
 
-    def batch(self, random: np.random.Generator, size: int, fresh: int) -> tuple[Tensor, Tensor, Tensor]:
+    def batch(
+        self, random: np.random.Generator, size: int, fresh: int
+    ) -> tuple[Tensor, Tensor, Tensor]:
         """Pixels float32 `[size, 3, n, n]`, tokens int64 `[size, T]`, concepts int64 `[size, 3]`."""
         newest = (self.at - 1 - np.arange(fresh)) % len(self.pixels)
         rows = np.concatenate([newest, random.integers(0, self.filled, size - fresh)])
-        return self._pixels(random, rows), self._tokens(random, rows), torch.from_numpy(self.concepts[rows].astype(np.int64))
+        return (
+            self._pixels(random, rows),
+            self._tokens(random, rows),
+            torch.from_numpy(self.concepts[rows].astype(np.int64)),
+        )
 
     def _pixels(self, random: np.random.Generator, rows: np.ndarray[Any, Any]) -> Tensor:
         spare = self.pixels.shape[1] - self.image_px
         out = np.empty((len(rows), self.image_px, self.image_px, 3), np.uint8)
-        for at, (row, (top, left)) in enumerate(zip(rows, random.integers(0, spare + 1, (len(rows), 2)), strict=True)):
+        for at, (row, (top, left)) in enumerate(
+            zip(rows, random.integers(0, spare + 1, (len(rows), 2)), strict=True)
+        ):
             out[at] = self.pixels[row, top : top + self.image_px, left : left + self.image_px]
         pixels = torch.from_numpy(out).permute(0, 3, 1, 2).float()
-        light = torch.from_numpy(random.uniform(0.85, 1.15, (len(rows), 1, 1, 1)).astype(np.float32))
+        light = torch.from_numpy(
+            random.uniform(0.85, 1.15, (len(rows), 1, 1, 1)).astype(np.float32)
+        )
         return (pixels * light - MEAN) / STD
 
     def _tokens(self, random: np.random.Generator, rows: np.ndarray[Any, Any]) -> Tensor:
-        tokens = self.tokens[rows, random.integers(0, CAPTIONS_PER_SCENE, len(rows))].astype(np.int64)
+        tokens = self.tokens[rows, random.integers(0, CAPTIONS_PER_SCENE, len(rows))].astype(
+            np.int64
+        )
         longest = int((tokens.argmax(1) + 1).max())
         return torch.from_numpy(tokens[:, :longest])
 
@@ -120,12 +132,16 @@ class Reservoir:
 def name_tokens(concepts: list[Concept], tokenizer: Tokenizer, seed: int) -> Tensor:
     """Several wordings of every concept: int64 `[concepts, PROMPTS_PER_CONCEPT, NAME_LENGTH]`."""
     random = np.random.default_rng([seed, 99])
-    texts = [name_prompt(concept, random) for concept in concepts for _ in range(PROMPTS_PER_CONCEPT)]
+    texts = [
+        name_prompt(concept, random) for concept in concepts for _ in range(PROMPTS_PER_CONCEPT)
+    ]
     tokens = tokenizer.tokenize(texts, NAME_LENGTH, truncate=True).astype(np.int64)
     return torch.from_numpy(tokens.reshape(len(concepts), PROMPTS_PER_CONCEPT, -1))
 
 
-def loss_of(model: CLIP, batch: tuple[Tensor, Tensor, Tensor], names: Tensor, plan: Plan, step: int) -> tuple[Tensor, dict[str, float]]:
+def loss_of(
+    model: CLIP, batch: tuple[Tensor, Tensor, Tensor], names: Tensor, plan: Plan, step: int
+) -> tuple[Tensor, dict[str, float]]:
     """The loss and what to print of it. `names` `[concepts, T]`: one wording of each."""
     pixels, tokens, concepts = batch
     device = model.logit_scale.device
@@ -145,7 +161,11 @@ def loss_of(model: CLIP, batch: tuple[Tensor, Tensor, Tensor], names: Tensor, pl
         "contrast": contrast.item(),
         "right": (logits.argmax(0) == target).float().mean().item(),
         "naming": naming.item(),
-        "named": (name_logits.argmax(1)[:, None] == concepts.to(device)).any(1).float().mean().item(),
+        "named": (name_logits.argmax(1)[:, None] == concepts.to(device))
+        .any(1)
+        .float()
+        .mean()
+        .item(),
     }
     return contrast + plan.name_weight * naming, figures
 
@@ -161,15 +181,22 @@ def learning_rate(step: int, plan: Plan) -> float:
 
 
 def optimizer_for(model: CLIP, plan: Plan) -> torch.optim.AdamW:
-    matrices = [p for name, p in model.named_parameters() if p.ndim >= 2 and "embedding" not in name]
+    matrices = [
+        p for name, p in model.named_parameters() if p.ndim >= 2 and "embedding" not in name
+    ]
     others = [p for name, p in model.named_parameters() if p.ndim < 2 or "embedding" in name]
-    groups = [{"params": matrices, "weight_decay": plan.weight_decay}, {"params": others, "weight_decay": 0.0}]
+    groups = [
+        {"params": matrices, "weight_decay": plan.weight_decay},
+        {"params": others, "weight_decay": 0.0},
+    ]
     return torch.optim.AdamW(groups, lr=plan.learning_rate, betas=(0.9, 0.98), fused=True)
 
 
 def save_checkpoint(path: Path, step: int, model: CLIP, optimizer: torch.optim.Optimizer) -> None:
     partial = path.with_suffix(".part")
-    torch.save({"step": step, "model": model.state_dict(), "optimizer": optimizer.state_dict()}, partial)
+    torch.save(
+        {"step": step, "model": model.state_dict(), "optimizer": optimizer.state_dict()}, partial
+    )
     partial.replace(path)
 
 
@@ -214,7 +241,9 @@ def train(run: Path, plan: Plan, processes: int, minutes: float | None) -> None:
             batch = reservoir.batch(random, plan.batch, min(fresh, reservoir.filled))
             wording = torch.from_numpy(random.integers(0, PROMPTS_PER_CONCEPT, len(concepts)))
             with torch.autocast(device, torch.bfloat16):
-                loss, figures = loss_of(model, batch, names[torch.arange(len(concepts)), wording], plan, step)
+                loss, figures = loss_of(
+                    model, batch, names[torch.arange(len(concepts)), wording], plan, step
+                )
             optimizer.zero_grad(set_to_none=True)
             loss.backward()
             torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
@@ -223,9 +252,11 @@ def train(run: Path, plan: Plan, processes: int, minutes: float | None) -> None:
                 model.logit_scale.clamp_(0, math.log(100))
             if (step + 1) % 50 == 0:
                 now = time.monotonic()
-                line = f"step {step + 1} {(now - began) / 60:.1f} min {50 * plan.batch / (now - shown_at):.0f} images/s " + " ".join(
-                    f"{name} {value:.3f}" for name, value in figures.items()
-                ) + f" scale {model.logit_scale.exp().item():.1f}"
+                line = (
+                    f"step {step + 1} {(now - began) / 60:.1f} min {50 * plan.batch / (now - shown_at):.0f} images/s "
+                    + " ".join(f"{name} {value:.3f}" for name, value in figures.items())
+                    + f" scale {model.logit_scale.exp().item():.1f}"
+                )
                 shown_at = now
                 print(line, file=log, flush=True)
             over = minutes is not None and time.monotonic() - began > minutes * 60
@@ -236,9 +267,13 @@ def train(run: Path, plan: Plan, processes: int, minutes: float | None) -> None:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--run", type=Path, default=Path("runs/mini"))
-    parser.add_argument("--processes", type=int, default=1, help="how many draw scenes beside the trainer")
+    parser.add_argument(
+        "--processes", type=int, default=1, help="how many draw scenes beside the trainer"
+    )
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--minutes", type=float, help="stop (resumably) after so long")
     for name, value in asdict(Plan()).items():

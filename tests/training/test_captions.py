@@ -14,7 +14,13 @@ CONCEPTS = [Concept("", "dog", "animal", ("hound",)), Concept("", "cup with stra
 
 @pytest.mark.parametrize(
     ("name", "expected"),
-    [("dog", "a dog"), ("elephant", "an elephant"), ("jeans", "jeans"), ("compass", "a compass"), ("bus", "a bus")],
+    [
+        ("dog", "a dog"),
+        ("elephant", "an elephant"),
+        ("jeans", "jeans"),
+        ("compass", "a compass"),
+        ("bus", "a bus"),
+    ],
 )
 def test_names_get_the_article_that_they_need(name: str, expected: str) -> None:
     assert article(name) == expected
@@ -34,12 +40,16 @@ def test_the_head_of_a_name_is_counted(name: str, expected: str) -> None:
 
 def test_a_plain_caption_says_number_colour_place_and_background() -> None:
     scene = Scene((Thing(0, 2, "red"),), None, None, ("on snow",))
-    assert caption(scene, CONCEPTS, np.random.default_rng(0), aliases=False) == "two red dogs on snow"
+    assert (
+        caption(scene, CONCEPTS, np.random.default_rng(0), aliases=False) == "two red dogs on snow"
+    )
 
 
 def test_a_plain_caption_joins_two_things_by_their_relation() -> None:
     scene = Scene((Thing(0, 1, None), Thing(1, 1, None)), "above", None, ("on snow",))
-    texts = {caption(scene, CONCEPTS, np.random.default_rng(seed), aliases=False) for seed in range(60)}
+    texts = {
+        caption(scene, CONCEPTS, np.random.default_rng(seed), aliases=False) for seed in range(60)
+    }
     assert "a dog above a cup with straw on snow" in texts
     assert "a cup with straw below a dog on snow" in texts
     assert "a dog below a cup with straw on snow" not in texts

@@ -28,7 +28,12 @@ def test_the_same_numbers_draw_the_same_scene(painter: Painter) -> None:
 
 
 def test_other_streams_and_numbers_draw_other_scenes(painter: Painter) -> None:
-    streams = [(1, Stream.TRAIN, 5), (1, Stream.EVALUATE, 5), (1, Stream.TRAIN, 6), (2, Stream.TRAIN, 5)]
+    streams = [
+        (1, Stream.TRAIN, 5),
+        (1, Stream.EVALUATE, 5),
+        (1, Stream.TRAIN, 6),
+        (2, Stream.TRAIN, 5),
+    ]
     pictures = {painter.draw(generator(*numbers), 64)[1].tobytes() for numbers in streams}
     assert len(pictures) == len(streams)
 
@@ -50,7 +55,11 @@ def test_about_a_tenth_of_the_pairs_is_held_out() -> None:
 
 def test_only_allowed_concepts_are_drawn(painter: Painter) -> None:
     few = Painter(painter.sprites, [3, 5, 8])
-    drawn = {c for number in range(30) for c in few.draw(generator(0, Stream.DEMO, number), 16, layouts=(1, 0, 0, 0))[0].concepts}
+    drawn = {
+        c
+        for number in range(30)
+        for c in few.draw(generator(0, Stream.DEMO, number), 16, layouts=(1, 0, 0, 0))[0].concepts
+    }
     assert drawn == {3, 5, 8}
 
 

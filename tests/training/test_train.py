@@ -25,7 +25,11 @@ def test_a_few_steps_learn_a_batch_by_heart() -> None:
     plan = Plan(learning_rate=3e-3)
     optimizer = optimizer_for(model, plan)
     tokens = torch.tensor([[17, number, 19] for number in range(8)])
-    batch = (torch.randn(8, 3, 32, 32), tokens, torch.tensor([[number, -1, -1] for number in range(8)]))
+    batch = (
+        torch.randn(8, 3, 32, 32),
+        tokens,
+        torch.tensor([[number, -1, -1] for number in range(8)]),
+    )
     names = torch.tensor([[number, 19] for number in range(8)])
     losses = []
     for step in range(40):

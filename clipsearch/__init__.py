@@ -1,0 +1,67 @@
+"""Find images by words or by example. Names are loaded when they are first used, so that importing
+clipsearch imports neither torch nor FAISS nor Pillow."""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from clipsearch import clip
+    from clipsearch.errors import ClipsearchError
+    from clipsearch.indexer.report import IndexReport, Progress, SkippedFile
+    from clipsearch.library import Library
+    from clipsearch.probes import ImageProbe, Query, TextProbe, VectorProbe
+    from clipsearch.query.search import Hit
+    from clipsearch.query.status import Status
+    from clipsearch.settings import Settings
+
+    __version__: str
+
+__all__ = [
+    "ClipsearchError",
+    "Hit",
+    "ImageProbe",
+    "IndexReport",
+    "Library",
+    "Progress",
+    "Query",
+    "Settings",
+    "SkippedFile",
+    "Status",
+    "TextProbe",
+    "VectorProbe",
+    "__version__",
+    "clip",
+]
+
+_HOMES = {
+    "ClipsearchError": "errors",
+    "Hit": "query.search",
+    "ImageProbe": "probes",
+    "IndexReport": "indexer.report",
+    "Library": "library",
+    "Progress": "indexer.report",
+    "Query": "probes",
+    "Settings": "settings",
+    "SkippedFile": "indexer.report",
+    "Status": "query.status",
+    "TextProbe": "probes",
+    "VectorProbe": "probes",
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name == "clip":
+        return import_module("clipsearch.clip")
+    if name == "__version__":
+        from importlib.metadata import version
+
+        return version("clipsearch")
+    if name in _HOMES:
+        return getattr(import_module(f"clipsearch.{_HOMES[name]}"), name)
+    raise AttributeError(f"module 'clipsearch' has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

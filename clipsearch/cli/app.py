@@ -1,0 +1,77 @@
+"""Put the commands together, and turn every error into one line on standard error and an exit code.
+
+In: the arguments. Out: the exit code. This is the only place that does either.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from importlib.metadata import PackageNotFoundError, version
+from typing import Annotated
+
+import typer
+
+from clipsearch.cli import render
+from clipsearch.cli.demo import demo
+from clipsearch.cli.index import index
+from clipsearch.cli.models import models
+from clipsearch.cli.options import ExitCode
+from clipsearch.cli.query import query
+from clipsearch.cli.status import errors, status
+from clipsearch.errors import ClipsearchError
+
+EPILOG = (
+    "Exit codes: 0 done or found, 1 nothing found, 2 error, 3 done but some files skipped, "
+    "10 no library, 11 locked by another process."
+)
+
+# Plain help: it reads the same on a terminal, in a pipe and in the README.
+app = typer.Typer(
+    name="clipsearch",
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+for command in (index, query, status, errors, models, demo):
+    app.command(command.__name__, epilog=EPILOG if command is query else None)(command)
+
+
+def show_version(wanted: bool) -> None:
+    if wanted:
+        try:
+            render.text(f"clipsearch {version('clipsearch')}")
+        except PackageNotFoundError:
+            render.text("clipsearch (not installed)")
+        raise typer.Exit
+
+
+@app.callback(invoke_without_command=True, epilog=EPILOG)
+def start(
+    context: typer.Context,
+    _version: Annotated[
+        bool,
+        typer.Option("--version", callback=show_version, is_eager=True, help="Show the version."),
+    ] = False,
+) -> None:
+    """Find pictures by words or by example, on your own machine."""
+    if context.invoked_subcommand is None:
+        render.text(context.get_help())
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run one command with `arguments` (default: the program's own) and return its exit code."""
+    try:
+        code = int(app(args=arguments, prog_name="clipsearch", standalone_mode=False) or 0)
+    except ClipsearchError as error:
+        render.complain(str(error))
+        return error.exit_code
+    except typer.TyperException as error:
+        render.complain(f"{error.format_message().rstrip('.')}; see clipsearch --help")
+        return ExitCode.ERROR
+    except render.OutputClosed:
+        render.let_go_of_output()
+        return ExitCode.OUTPUT_CLOSED
+    if code == ExitCode.INTERRUPTED:  # what Typer makes of KeyboardInterrupt
+        render.complain("interrupted; what was finished is kept")
+    return code

@@ -1,0 +1,71 @@
+"""`clipsearch index`: bring the library up to date with some folders."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from clipsearch.cli import render
+from clipsearch.cli.options import ExitCode, JsonOption, LibraryOption, ModelOption
+
+if TYPE_CHECKING:
+    from clipsearch.library import IndexReport
+
+COUNTS = ("added", "updated", "moved", "returned", "missing", "unchanged")
+N_SHOWN = 10  # skipped files named on standard error; the rest is in `clipsearch errors`
+
+
+def index(
+    folders: Annotated[
+        list[Path], typer.Argument(metavar="PATH", help="Folders with pictures, searched deep.")
+    ],
+    confirmed: Annotated[
+        bool, typer.Option("--yes", help="A folder may have lost all its pictures; they are gone.")
+    ] = False,
+    library: LibraryOption = None,
+    model: ModelOption = None,
+    as_json: JsonOption = False,
+) -> int:
+    """Bring the library up to date with these folders.
+
+    Creates the library if there is none yet. What has not changed is not read again.
+    """
+    from clipsearch.library import Library
+
+    with Library(library, model=model) as opened, render.progress() as show:
+        report = opened.index(*folders, on_progress=show, allow_empty=confirmed)
+    if as_json:
+        render.json_object(to_json(report))
+    else:
+        render.text(summary(report))
+    name_skipped(report)
+    return ExitCode.SOME_SKIPPED if report.skipped else ExitCode.DONE
+
+
+def to_json(report: IndexReport) -> dict[str, Any]:
+    counts: dict[str, Any] = {name: getattr(report, name) for name in COUNTS}
+    return counts | {
+        "skipped": [
+            render.path_fields(file.path) | {"reason": file.reason} for file in report.skipped
+        ],
+        "seconds": round(report.seconds, 3),
+        "images_per_second": round(report.images_per_second, 3),
+    }
+
+
+def summary(report: IndexReport) -> str:
+    """Say in one line what was done, leaving out what did not happen."""
+    happened = [(name, getattr(report, name)) for name in COUNTS]
+    happened.append(("skipped", len(report.skipped)))
+    parts = [f"{count:,} {name}" for name, count in happened if count] or ["no pictures found"]
+    pace = f", {report.images_per_second:.1f} images/s" if report.images_per_second else ""
+    return f"{', '.join(parts)} in {report.seconds:.1f} s{pace}"
+
+
+def name_skipped(report: IndexReport) -> None:
+    for file in report.skipped[:N_SHOWN]:
+        render.note(f"skipped {file.path}: {file.reason}")
+    if len(report.skipped) > N_SHOWN:
+        render.note(f"and {len(report.skipped) - N_SHOWN:,} more: see clipsearch errors")

@@ -1,0 +1,47 @@
+"""What the commands share: the options that all of them take, and the exit codes.
+
+The commands import `Library` inside their functions: `--help` loads neither torch nor FAISS.
+"""
+
+from __future__ import annotations
+
+from enum import IntEnum
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+LibraryOption = Annotated[
+    Path | None,
+    typer.Option(
+        "--library",
+        "-L",
+        metavar="DIR",
+        help="The library's folder. Else CLIPSEARCH_LIBRARY, else the nearest .clipsearch folder "
+        "upward, else your default library.",
+        show_default=False,
+    ),
+]
+ModelOption = Annotated[
+    str | None,
+    typer.Option(
+        "--model",
+        metavar="NAME|FILE",
+        help="The model, by name or file. Else the library's own, or ViT-B/32 for a new library.",
+        show_default=False,
+    ),
+]
+JsonOption = Annotated[
+    bool, typer.Option("--json", help="One JSON object on standard output, with stable keys.")
+]
+
+
+class ExitCode(IntEnum):
+    """What the command line ends with. Errors carry their own: 2, and 10 and 11 (see errors.py)."""
+
+    DONE = 0
+    NOTHING_FOUND = 1
+    ERROR = 2
+    SOME_SKIPPED = 3
+    INTERRUPTED = 130  # 128 + SIGINT, as a shell reports it
+    OUTPUT_CLOSED = 141  # 128 + SIGPIPE

@@ -1,0 +1,246 @@
+"""Write results to standard output and everything else to standard error.
+
+The only file that prints. In: the library's own dataclasses; knows nothing of their making.
+A terminal gets tables with harmless text; a pipe gets the paths' own bytes.
+"""
+
+from __future__ import annotations
+
+import base64
+import json
+import os
+import sys
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from rich.table import Table
+
+    from clipsearch.library import Hit, Progress
+
+STAGES = {"scan": "Looking for pictures", "encode": "Indexing"}
+
+
+class OutputClosed(Exception):
+    """Whoever reads our output has gone, as `head` does."""
+
+
+# --- text and bytes ---------------------------------------------------------------------------
+
+
+def text(line: str) -> None:
+    """Write one line to standard output."""
+    write(f"{line}\n".encode("utf-8", "surrogateescape"))
+
+
+def write(data: bytes) -> None:
+    """Write bytes to standard output now. Raises OutputClosed if nobody reads them."""
+    try:
+        sys.stdout.flush()
+        sys.stdout.buffer.write(data)
+        sys.stdout.buffer.flush()
+    except BrokenPipeError as error:
+        raise OutputClosed from error
+
+
+def note(message: str) -> None:
+    """Write one line to standard error."""
+    print(printable(message), file=sys.stderr, flush=True)
+
+
+def complain(message: str) -> None:
+    """Write one error line to standard error."""
+    note(f"clipsearch: {message}")
+
+
+def let_go_of_output() -> None:
+    """Point standard output at nothing, so that Python's last flush does not fail once more."""
+    nothing = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(nothing, sys.stdout.fileno())
+    os.close(nothing)
+
+
+def printable(message: str) -> str:
+    """Escape what could move the cursor, colour the terminal, reorder or hide text."""
+    return "".join(
+        character if character.isprintable() else escaped(character) for character in message
+    )
+
+
+def escaped(character: str) -> str:
+    code = ord(character)
+    if 0xDC80 <= code <= 0xDCFF:  # how os.fsdecode carries a byte that is not UTF-8
+        return f"\\x{code - 0xDC00:02x}"
+    return character.encode("unicode_escape").decode("ascii")
+
+
+def on_terminal() -> bool:
+    return sys.stdout.isatty()
+
+
+# --- JSON -------------------------------------------------------------------------------------
+
+
+def json_object(value: Mapping[str, Any]) -> None:
+    """Write one JSON object on one line, always UTF-8. Paths among the values become text."""
+    line = json.dumps(value, ensure_ascii=False, default=path_text)
+    write(line.encode("utf-8", "replace") + b"\n")
+
+
+def path_text(path: object) -> str:
+    """Give a path as valid text: bytes that are not UTF-8 become U+FFFD."""
+    if not isinstance(path, Path):
+        raise TypeError(f"{type(path).__name__} has no JSON form")
+    return os.fsencode(path).decode("utf-8", "replace")
+
+
+def path_fields(path: Path) -> dict[str, str]:
+    """Give the JSON fields of a path: its text, and its bytes where the text cannot carry them."""
+    raw = os.fsencode(path)
+    fields = {"path": path_text(path)}
+    try:
+        raw.decode("utf-8")
+    except UnicodeDecodeError:
+        fields["path_bytes_base64"] = base64.b64encode(raw).decode("ascii")
+    return fields
+
+
+def hit_fields(hit: Hit) -> dict[str, object]:
+    """Give the JSON fields of a hit."""
+    return {"image_id": hit.image_id, **path_fields(hit.path), "score": round(hit.score, 6)}
+
+
+# --- tables -----------------------------------------------------------------------------------
+
+
+def hits(found: Sequence[Hit]) -> None:
+    """Write hits, best first: a table on a terminal, `score<TAB>path` lines in a pipe."""
+    rows = [(f"{hit.score:.3f}", hit.path) for hit in found]
+    rows_of_paths(("score", "path"), rows)
+
+
+def paths(found: Iterable[Hit], *, end: bytes) -> None:
+    """Write the hits' paths, each followed by `end`. With a NUL they are exact everywhere."""
+    harmless = on_terminal() and end == b"\n"
+    names = (
+        printable(str(hit.path)).encode() if harmless else os.fsencode(hit.path) for hit in found
+    )
+    write(b"".join(name + end for name in names))
+
+
+def rows_of_paths(titles: tuple[str, str], rows: Sequence[tuple[str, Path]]) -> None:
+    """Write two columns, the second one a path: as a table, or as its own bytes in a pipe."""
+    if on_terminal():
+        table(titles, [(first, str(path)) for first, path in rows])
+        return
+    lines = [printable(first).encode() + b"\t" + os.fsencode(path) for first, path in rows]
+    write(b"".join(line + b"\n" for line in lines))
+
+
+def table(titles: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
+    """Write a table: aligned and coloured on a terminal, tab-separated without titles in a pipe."""
+    if not on_terminal():
+        text("\n".join("\t".join(map(printable, row)) for row in rows))
+        return
+    from rich.table import Table
+    from rich.text import Text
+
+    drawn = Table(box=None, pad_edge=False, header_style="bold")
+    for position, title in enumerate(titles):
+        drawn.add_column(title, style="cyan" if position == 0 else None, overflow="fold")
+    for row in rows:
+        # Text, not str: a name with brackets in it is no markup.
+        drawn.add_row(*(Text(printable(cell)) for cell in row))
+    write_drawn(drawn)
+
+
+def write_drawn(drawn: Table) -> None:
+    from rich.console import Console
+
+    console = Console()
+    with console.capture() as captured:
+        console.print(drawn)
+    write(captured.get().encode("utf-8", "replace"))
+
+
+def columns(rows: Sequence[Sequence[str]]) -> None:
+    """Write aligned columns, the same on a terminal and in a pipe."""
+    cells = [[printable(cell) for cell in row] for row in rows]
+    widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
+    for row in cells:
+        padded = (f"{cell:<{width}}" for cell, width in zip(row, widths, strict=True))
+        text("  ".join(padded).rstrip())
+
+
+# --- progress ---------------------------------------------------------------------------------
+
+
+@contextmanager
+def progress() -> Iterator[Callable[[Progress], None]]:
+    """Show how far indexing is: a bar on a terminal, else a line on standard error now and then."""
+    if not sys.stderr.isatty():
+        yield SparseLines()
+        return
+    from rich.console import Console
+    from rich.progress import BarColumn, TextColumn
+    from rich.progress import Progress as Bars
+
+    description = TextColumn("{task.description}", markup=False)
+    rate = TextColumn("{task.fields[pace]}", markup=False)
+    with Bars(description, BarColumn(), rate, console=Console(stderr=True)) as bars:
+        task = bars.add_task("Looking for pictures", total=None, pace="")
+
+        def show(now: Progress) -> None:
+            bars.update(
+                task,
+                description=STAGES[now.stage],
+                completed=now.n_done,
+                total=now.n_total or None,
+                pace=pace(now),
+            )
+
+        yield show
+
+
+class SparseLines:
+    """Says how far it is at most once in `interval_seconds` of the run's own clock."""
+
+    def __init__(self, interval_seconds: float = 10.0) -> None:
+        self.interval_seconds = interval_seconds
+        self.last_seconds = 0.0
+
+    def __call__(self, now: Progress) -> None:
+        if now.seconds - self.last_seconds >= self.interval_seconds:
+            self.last_seconds = now.seconds
+            note(f"{STAGES[now.stage]}: {pace(now)}")
+
+
+def pace(now: Progress) -> str:
+    """Say how many are done, at what rate, and how long the rest takes."""
+    parts = [f"{now.n_done:,}/{now.n_total:,}" if now.n_total else f"{now.n_done:,}"]
+    if now.images_per_second:
+        parts.append(f"{now.images_per_second:.1f} images/s")
+    if now.seconds_left is not None:
+        parts.append(f"{duration(now.seconds_left)} left")
+    if now.n_skipped:
+        parts.append(f"{now.n_skipped:,} skipped")
+    return ", ".join(parts)
+
+
+def duration(seconds: float) -> str:
+    """Give a time as `m:ss` or `h:mm:ss`."""
+    minutes, rest = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}:{minutes:02d}:{rest:02d}" if hours else f"{minutes}:{rest:02d}"
+
+
+def size(n_bytes: int) -> str:
+    """Give a number of bytes as people say it."""
+    amount, unit = float(n_bytes), "B"
+    for unit in ("B", "kB", "MB", "GB"):
+        if amount < 1000 or unit == "GB":
+            break
+        amount /= 1000
+    return f"{amount:.0f} {unit}" if unit in ("B", "kB") else f"{amount:.1f} {unit}"

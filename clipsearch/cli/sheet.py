@@ -1,0 +1,152 @@
+"""Build a contact sheet: queries and their hits → one HTML page with the pictures inside.
+
+The page needs no other file, no network and no script. Whatever comes from outside is escaped.
+"""
+
+from __future__ import annotations
+
+import base64
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from html import escape
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from clipsearch.cli.render import printable
+from clipsearch.errors import ClipsearchError, ImageError
+
+if TYPE_CHECKING:
+    from clipsearch.library import Hit
+
+THUMBNAIL_PX = 192
+
+STYLE = """
+:root { color-scheme: light dark; --page: #f6f6f4; --card: #fff; --ink: #1d1d1f; --soft: #6b6b70;
+  --line: #e3e3df; --bar: #3b7ddd; }
+@media (prefers-color-scheme: dark) { :root { --page: #161618; --card: #222226; --ink: #ededf0;
+  --soft: #9a9aa2; --line: #34343a; --bar: #6ea8ff; } }
+* { box-sizing: border-box; }
+body { margin: 0 auto; max-width: 76rem; padding: 2.5rem 1.25rem; background: var(--page);
+  color: var(--ink); font: 16px/1.45 system-ui, sans-serif; }
+h1 { margin: 0; font-size: 1.7rem; letter-spacing: -.02em; }
+header p { margin: .3rem 0 0; color: var(--soft); max-width: 48rem; }
+section { margin-top: 2.2rem; }
+h2 { display: flex; align-items: center; gap: .7rem; margin: 0 0 .8rem; font-size: 1.1rem;
+  font-weight: 600; }
+h2 img { width: 3.6rem; height: 3.6rem; object-fit: cover; border-radius: .5rem; }
+.hits { display: grid; grid-template-columns: repeat(auto-fill, minmax(9.5rem, 1fr)); gap: .9rem; }
+figure { margin: 0; background: var(--card); border: 1px solid var(--line); border-radius: .7rem;
+  overflow: hidden; }
+figure > img, .gone { display: block; width: 100%; aspect-ratio: 1; object-fit: cover; }
+.gone { display: grid; place-items: center; color: var(--soft); font-size: .85rem; }
+figcaption { padding: .5rem .65rem .65rem; font-size: .8rem; overflow-wrap: anywhere; }
+.score { display: block; font-variant-numeric: tabular-nums; font-weight: 600; }
+.bar { display: block; height: .22rem; margin: .25rem 0 .4rem; border-radius: 1rem;
+  background: var(--line); }
+.bar i { display: block; height: 100%; border-radius: 1rem; background: var(--bar); }
+.soft, .none { color: var(--soft); }
+"""
+
+
+@dataclass(frozen=True)
+class SheetHit:
+    name: str
+    score: float
+    thumbnail: bytes | None  # JPEG; None where the file cannot be read any more
+    caption: str = ""
+
+
+@dataclass(frozen=True)
+class SheetQuery:
+    """One query of the sheet. `picture` is the probe's JPEG thumbnail, where it was a picture."""
+
+    title: str
+    hits: tuple[SheetHit, ...]
+    picture: bytes | None = None
+
+    @classmethod
+    def of(
+        cls,
+        probe: str | Path,
+        found: Sequence[Hit],
+        captions: Mapping[str, str] | None = None,
+    ) -> SheetQuery:
+        """Read the pictures of one query. `captions` are by file name."""
+        captions = captions or {}
+        hits = tuple(
+            SheetHit(
+                name=hit.path.name,
+                score=hit.score,
+                thumbnail=thumbnail_or_none(hit.path),
+                caption=captions.get(hit.path.name, ""),
+            )
+            for hit in found
+        )
+        if isinstance(probe, Path):
+            return cls(f"like {probe.name}", hits, thumbnail_or_none(probe))
+        return cls(probe, hits)
+
+
+def thumbnail_or_none(path: Path) -> bytes | None:
+    from clipsearch.images import thumbnail
+
+    try:
+        return thumbnail(path, THUMBNAIL_PX)
+    except (ImageError, OSError):
+        return None
+
+
+def sheet_html(heading: str, remark: str, queries: Sequence[SheetQuery]) -> str:
+    """Give the whole page as text."""
+    return "\n".join(
+        [
+            "<!doctype html>",
+            '<html lang="en"><head><meta charset="utf-8">',
+            '<meta name="viewport" content="width=device-width, initial-scale=1">',
+            f"<title>{safe(heading)}</title><style>{STYLE}</style></head><body>",
+            f"<header><h1>{safe(heading)}</h1><p>{safe(remark)}</p></header>",
+            *(section(query) for query in queries),
+            "</body></html>\n",
+        ]
+    )
+
+
+def section(query: SheetQuery) -> str:
+    picture = f'<img src="{data_url(query.picture)}" alt="">' if query.picture else ""
+    best = max((hit.score for hit in query.hits), default=0.0)
+    tiles = "\n".join(figure(hit, best) for hit in query.hits)
+    body = f'<div class="hits">\n{tiles}\n</div>' if tiles else '<p class="none">nothing found</p>'
+    return f"<section><h2>{picture}<span>{safe(query.title)}</span></h2>\n{body}</section>"
+
+
+def figure(hit: SheetHit, best: float) -> str:
+    if hit.thumbnail:
+        picture = f'<img src="{data_url(hit.thumbnail)}" alt="{safe(hit.caption or hit.name)}">'
+    else:
+        picture = '<span class="gone">not readable now</span>'
+    # The bar compares hits with the best one of their query; the number is the cosine itself.
+    width = round(100 * max(hit.score, 0.0) / best) if best > 0 else 0
+    caption = f"<br>{safe(hit.caption)}" if hit.caption else ""
+    return (
+        f'<figure>{picture}<figcaption><span class="score">{hit.score:.3f}</span>'
+        f'<span class="bar"><i style="width:{width}%"></i></span>'
+        f'<span class="soft">{safe(hit.name)}</span>{caption}</figcaption></figure>'
+    )
+
+
+def data_url(jpeg: bytes) -> str:
+    return "data:image/jpeg;base64," + base64.b64encode(jpeg).decode("ascii")
+
+
+def safe(words: str) -> str:
+    return escape(printable(words), quote=True)
+
+
+def save_sheet(file: Path, page: str) -> None:
+    """Write the page. Raises ClipsearchError if the file cannot be written."""
+    try:
+        file.write_text(page, encoding="utf-8")
+    except OSError as error:
+        raise ClipsearchError(
+            f"the contact sheet {file} cannot be written ({error.strerror}): name another file"
+        ) from error

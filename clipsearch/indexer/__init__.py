@@ -1,0 +1,1 @@
+"""What makes a library match its folders: scan, read ahead, encode, commit."""

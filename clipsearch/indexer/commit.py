@@ -1,0 +1,238 @@
+"""Write what was read and encoded into the catalog, one transaction a batch.
+
+In: scans and EncodedBatches. Out: rows, and counts in the tally. Only this file writes images.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Literal
+
+import numpy as np
+
+from clipsearch.indexer.pipeline import EncodedBatch, Reading
+from clipsearch.indexer.report import Tally
+from clipsearch.indexer.scan import FolderScan, Place
+from clipsearch.vectors import FloatArray
+
+if TYPE_CHECKING:
+    from clipsearch.catalog import Batch, Catalog, ImageChanges, ImageDetails, ImageRecord
+
+# Of a thousand equal files each new one would otherwise ask after all the others.
+MAX_TWINS_TRIED = 16
+
+Outcome = Literal["added", "updated", "moved", "returned", "unchanged"]
+
+
+@dataclass
+class Committer:
+    """The writer of one run. A CatalogError leaves the batch undone and those before it done."""
+
+    catalog: Catalog
+    model_id: int
+    tally: Tally
+    folder_ids: dict[bytes, int] = field(default_factory=dict)  # by root
+    gone: set[int] = field(default_factory=set)  # found gone, and not found elsewhere yet
+
+    def begin(self, scans: Iterable[FolderScan]) -> None:
+        """Record new roots, let them take over roots inside them, and welcome files back."""
+        scans = list(scans)
+        back = [c.record for scan in scans for c in scan.back if c.record is not None]
+        with self.catalog.begin() as write:
+            for scan in scans:
+                self.folder_ids[scan.place.root] = _settle(write, scan.place)
+            write.mark_present([record.image_id for record in back])
+        self.gone = {record.image_id for scan in scans for record in scan.gone}
+        self.tally.count("unchanged", sum(scan.n_unchanged for scan in scans))
+        for record in back:
+            if record.reason is None:
+                self.tally.count("returned")
+            else:  # it could not be read then, and it has not changed since
+                self.tally.skip(record.path, record.reason)
+
+    def known_vectors(self, hashes: Iterable[bytes]) -> Mapping[bytes, FloatArray]:
+        """The vectors that the catalog has for these contents, whatever became of the files."""
+        records = self.catalog.images_with_hash(hashes)
+        ids, vectors = self.catalog.vectors_of(self.model_id, [r.image_id for r in records])
+        by_id = dict(zip(ids.tolist(), vectors, strict=True))
+        return {
+            record.content_hash: by_id[record.image_id]
+            for record in records
+            if record.content_hash is not None and record.image_id in by_id
+        }
+
+    def write(self, batch: EncodedBatch) -> None:
+        """Commit one batch. Its files count when that has succeeded."""
+        twins = self._twins(batch)
+        with self.catalog.begin() as write:
+            written = _Written(write, self.folder_ids, self.gone, twins)
+            for reading in batch.readings:
+                written.file(reading, batch.vectors.get(reading.content_hash))
+            if written.vectors:
+                vectors = np.stack(list(written.vectors.values()))
+                write.put_vectors(self.model_id, list(written.vectors), vectors)
+        self.gone -= written.found
+        self.tally.n_encoded += batch.n_encoded
+        self.tally.n_done += len(batch.readings)
+        for outcome in written.outcomes:
+            self.tally.count(outcome)
+        for reading in batch.readings:
+            if reading.reason is not None:
+                self.tally.skip(reading.candidate.file.path, reading.reason)
+
+    def finish(self) -> None:
+        """Mark as missing what is gone and was not found elsewhere."""
+        with self.catalog.begin() as write:
+            write.mark_missing(sorted(self.gone))
+        self.tally.count("missing", len(self.gone))
+
+    def _twins(self, batch: EncodedBatch) -> dict[bytes, list[ImageRecord]]:
+        """By content, the records that have it and its vector, lowest id first."""
+        hashes = {r.content_hash for r in batch.readings if r.reason is None}
+        records = self.catalog.images_with_hash(hashes)
+        ids, _ = self.catalog.vectors_of(self.model_id, [r.image_id for r in records])
+        has_vector = set(ids.tolist())
+        twins: dict[bytes, list[ImageRecord]] = {}
+        for record in records:
+            if record.image_id in has_vector and record.content_hash is not None:
+                twins.setdefault(record.content_hash, []).append(record)
+        return twins
+
+
+class _Written:
+    """One open transaction, and what it has done so far."""
+
+    def __init__(
+        self,
+        write: Batch,
+        folder_ids: Mapping[bytes, int],
+        gone: set[int],
+        twins: Mapping[bytes, list[ImageRecord]],
+    ) -> None:
+        self.write, self.folder_ids, self.gone, self.twins = write, folder_ids, gone, twins
+        self.found: set[int] = set()  # ids of moved images
+        self.vectors: dict[int, FloatArray] = {}  # to be stored, by image id
+        self.outcomes: list[Outcome] = []
+
+    def file(self, reading: Reading, vector: FloatArray | None) -> None:
+        """Write one file. Without a vector it could not be used."""
+        record = reading.candidate.record
+        if reading.vanished:
+            return  # the next run finds it gone, or back
+        if reading.reason is not None or vector is None:
+            self._unreadable(reading, record)
+            return
+        twins = self.twins.get(reading.content_hash, [])
+        if record is not None:
+            image_id, outcome = self._known(reading, record, twins)
+            is_stored = record in twins
+        elif moved := next(filter(self._has_left, twins[:MAX_TWINS_TRIED]), None):
+            image_id, outcome = self._moved(reading, moved), "moved"
+            is_stored = True
+        else:
+            image_id, outcome = self._added(reading, _facts(reading, twins)), "added"
+            is_stored = False
+        self.outcomes.append(outcome)
+        if not is_stored:
+            self.vectors[image_id] = vector
+
+    def _unreadable(self, reading: Reading, record: ImageRecord | None) -> None:
+        failure: ImageDetails = {"state": "unreadable", "reason": reading.reason}
+        if record is None:
+            self._added(reading, failure)
+            return
+        changes: ImageChanges = {**_stat(reading), **failure}
+        self.write.update_image(record.image_id, **changes)
+        self.write.remove_vectors([record.image_id])
+
+    def _known(
+        self, reading: Reading, record: ImageRecord, twins: list[ImageRecord]
+    ) -> tuple[int, Outcome]:
+        facts = _facts(reading, [record] if record in twins else twins)
+        changes: ImageChanges = {**_stat(reading), **facts}
+        self.write.update_image(record.image_id, **changes)
+        if record not in twins:
+            return record.image_id, "updated"
+        return record.image_id, "returned" if record.state == "missing" else "unchanged"
+
+    def _moved(self, reading: Reading, record: ImageRecord) -> int:
+        self.found.add(record.image_id)
+        folder_id, relative_path = self._place(reading)
+        changes: ImageChanges = {
+            "folder_id": folder_id,
+            "relative_path": relative_path,
+            **_stat(reading),
+            "state": "present",
+        }
+        self.write.update_image(record.image_id, **changes)
+        return record.image_id
+
+    def _added(self, reading: Reading, details: ImageDetails) -> int:
+        content_hash = reading.content_hash or None
+        return self.write.add_image(
+            *self._place(reading), reading.size, reading.mtime_ns, content_hash, **details
+        )
+
+    def _place(self, reading: Reading) -> tuple[int, bytes]:
+        candidate = reading.candidate
+        return self.folder_ids[candidate.place.root], candidate.file.relative_path
+
+    def _has_left(self, record: ImageRecord) -> bool:
+        """Whether the file of a record is gone, and no other file has taken the record over."""
+        if record.image_id in self.found:
+            return False
+        return record.image_id in self.gone or _is_gone(record)
+
+
+def _stat(reading: Reading) -> ImageChanges:
+    return {
+        "size": reading.size,
+        "mtime_ns": reading.mtime_ns,
+        "content_hash": reading.content_hash or None,
+    }
+
+
+def _facts(reading: Reading, twins: list[ImageRecord]) -> ImageDetails:
+    """What is known of the picture, from itself or, if it was not decoded, from an equal one."""
+    source = twins[0] if reading.pixels is None and twins else reading
+    return {
+        "width": source.width,
+        "height": source.height,
+        "taken_at": source.taken_at,
+        "state": "present",
+        "reason": None,
+    }
+
+
+def _settle(write: Batch, place: Place) -> int:
+    """The id of a place's root; a new one takes over the images of the roots inside it."""
+    if place.record is not None:
+        return place.record.folder_id
+    root = write.add_folder(place.root)
+    for inner in place.inner:
+        prefix = os.path.relpath(inner.path_bytes, place.root) + b"/"
+        for record in list(write.images(inner.folder_id)):
+            write.update_image(
+                record.image_id,
+                folder_id=root.folder_id,
+                relative_path=prefix + record.relative_path,
+            )
+    return root.folder_id
+
+
+def _is_gone(record: ImageRecord) -> bool:
+    """Whether there is no file at a record's path, and not because its drive is elsewhere."""
+    try:
+        os.lstat(record.path_bytes)
+    except (FileNotFoundError, NotADirectoryError):
+        try:
+            # An empty mount point looks like a folder whose files were all deleted.
+            with os.scandir(record.folder_path) as entries:
+                return any(True for _ in entries)
+        except OSError:
+            return record.state == "missing"
+    except OSError:
+        return False  # an unreadable folder hides its files, it does not delete them
+    return False

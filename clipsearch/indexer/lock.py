@@ -1,0 +1,58 @@
+"""One writer at a time: a lock on a file, which the system takes back when its process dies.
+
+In: the library's folder. Out: a context. Who holds the lock is noted beside it, for messages only.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from datetime import datetime
+from pathlib import Path
+
+from filelock import FileLock, Timeout
+
+from clipsearch.errors import CatalogError, LibraryLocked
+
+LOCK_FILE = "write.lock"
+HOLDER_FILE = "writer.json"
+
+
+@contextmanager
+def write_lock(folder: Path) -> Iterator[None]:
+    """Hold the library's lock. Raises LibraryLocked at once if somebody else does."""
+    lock = FileLock(folder / LOCK_FILE)
+    try:
+        lock.acquire(timeout=0)
+    except Timeout:
+        raise LibraryLocked(
+            f"the library {folder} is being indexed by {_holder(folder)}: try again when it is done"
+        ) from None
+    except OSError as error:
+        raise CatalogError(
+            f"the library {folder} cannot be locked ({error.strerror}): "
+            "check its permissions, or keep it on a local disk"
+        ) from error
+    try:
+        _sign(folder)
+        yield
+    finally:
+        with suppress(OSError):
+            (folder / HOLDER_FILE).unlink(missing_ok=True)
+        lock.release()
+
+
+def _sign(folder: Path) -> None:
+    since = datetime.now().astimezone().isoformat(sep=" ", timespec="seconds")
+    with suppress(OSError):  # a full disk must not keep anyone from trying
+        (folder / HOLDER_FILE).write_text(json.dumps({"pid": os.getpid(), "since": since}))
+
+
+def _holder(folder: Path) -> str:
+    try:
+        holder = json.loads((folder / HOLDER_FILE).read_text())
+        return f"process {int(holder['pid'])} since {holder['since']}"
+    except (OSError, ValueError, KeyError, TypeError):  # just taken, or just let go
+        return "another process"

@@ -1,0 +1,52 @@
+"""Gather the catalog's vectors into an index file, when enough of them are in none.
+
+In: the catalog and the index files. Out: perhaps a new file, without which queries are only slower.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from clipsearch.query.base import BaseFiles, Coverage
+from clipsearch.vectors import normalise
+
+if TYPE_CHECKING:
+    from clipsearch.catalog import CatalogReads, ModelRecord
+
+# Below this an exact scan of the catalog is faster than loading FAISS. Above, the file is written
+# anew when what is outside it, or dead inside it, makes up a tenth of it.
+MERGE_FROM = 10_000
+MERGE_SHARE = 0.1
+
+
+def is_merge_due(covered: Coverage, merge_from: int = MERGE_FROM) -> bool:
+    """Whether the vectors outside the file and the dead ones in it are worth a new one."""
+    return covered.n_tail + covered.n_dead > max(merge_from, MERGE_SHARE * covered.n_base)
+
+
+def merge(catalog: CatalogReads, model: ModelRecord, files: BaseFiles) -> Path:
+    """Write all vectors into a new file and remove the older ones.
+
+    Only for the one writer. Raises VectorIndexError if the disk does not take the file.
+    """
+    from clipsearch.index import (
+        FaissIndex,
+        GenerationHeader,
+        generations,
+        prune_generations,
+        write_generation,
+    )
+
+    index, through = FaissIndex(model.dimension), 0
+    for batch in catalog.vector_batches(model.model_id):
+        # float16 has left the unit length a little; of unit length again, products are cosines.
+        index.add(batch.image_ids, normalise(batch.vectors))
+        through = int(batch.vector_ids[-1])
+    generation = max(generations(files.folder), default=0) + 1
+    header = GenerationHeader(
+        generation, len(index), model.dimension, model.sha256, index.recipe, through
+    )
+    path = write_generation(files.folder, index, header)
+    prune_generations(files.folder, keep=(generation,))
+    return path

@@ -1,0 +1,1 @@
+"""What answers a question: probes to a vector, a vector to hits."""

@@ -1,0 +1,97 @@
+"""The base index: the newest index file that fits the catalog, and how much of it is in there.
+
+In: the folder of index files. Out: a Base, or None, with which queries are as right, only slower.
+Writes nothing. Loads FAISS only if there is a file.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Hashable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from clipsearch.catalog import CatalogReads, ModelRecord
+    from clipsearch.index import GenerationHeader, VectorIndex
+
+
+@dataclass(frozen=True)
+class Base:
+    """An index of all vectors up to a revision; newer ones are in the catalog only."""
+
+    index: VectorIndex
+    through_vector_id: int
+
+
+@dataclass(frozen=True)
+class Coverage:
+    """The vectors in an index file, the dead ones among them, and the newer ones outside it."""
+
+    recipe: str
+    n_base: int
+    n_dead: int
+    n_tail: int
+
+
+class BaseFiles:
+    """The folder of index files. Keeps the last Base in memory; threads may share it."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self._loaded: tuple[Hashable, Base | None] = (None, None)
+
+    def base(self, catalog: CatalogReads, model: ModelRecord) -> Base | None:
+        """The index to search first, read anew when the files have changed."""
+        files = self._files()
+        if not files:
+            return None
+        state = (model.sha256, files)
+        loaded_state, base = self._loaded
+        if loaded_state != state:
+            base = self._read(model)
+            self._loaded = (state, base)
+        if base is None or base.through_vector_id > catalog.last_vector_id(model.model_id):
+            return None  # of a catalog that was ahead of this one, as after going back to a copy
+        return base
+
+    def header(self, catalog: CatalogReads, model: ModelRecord) -> GenerationHeader | None:
+        """What the file of that index says of itself, without reading all of it."""
+        if not self._files():
+            return None
+        from clipsearch.index import read_header
+
+        header = read_header(self.folder, model_sha256=model.sha256)
+        if header is None or header.through_vector_id > catalog.last_vector_id(model.model_id):
+            return None
+        return header
+
+    def coverage(self, catalog: CatalogReads, model: ModelRecord) -> Coverage:
+        """How much of the catalog is in the index file."""
+        header = self.header(catalog, model)
+        n_vectors = catalog.vector_count(model.model_id)
+        if header is None:
+            return Coverage("none", 0, 0, n_vectors)
+        dead = catalog.dead_ids(model.model_id, header.through_vector_id)
+        n_live = catalog.counts().images - len(dead)
+        return Coverage(header.recipe, header.count, header.count - n_live, n_vectors - n_live)
+
+    def _files(self) -> tuple[tuple[str, int, int], ...]:
+        """What tells one state of the folder from another."""
+        found = []
+        for path in self.folder.glob("base-*.idx"):
+            try:
+                stat = path.stat()
+            except FileNotFoundError:  # a writer has put a newer one in its place
+                continue
+            found.append((path.name, stat.st_size, stat.st_mtime_ns))
+        return tuple(sorted(found))
+
+    def _read(self, model: ModelRecord) -> Base | None:
+        from clipsearch.index import read_generation
+
+        found = read_generation(self.folder, model_sha256=model.sha256)
+        if found is None or found[0].dimension != model.dimension:
+            return None
+        header, index = found
+        return Base(index, header.through_vector_id)

@@ -1,0 +1,218 @@
+"""Turn a query into ranked hits.
+
+In: probes and an encoder, or a vector; the catalog; perhaps an index. Out: Hits, best first.
+Knows nothing of terminals. A query in words loads neither Pillow nor FAISS through this file.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from clipsearch.errors import ImageError, QueryError
+from clipsearch.probes import ImageProbe, Query, TextProbe, VectorProbe
+from clipsearch.query.base import Base
+from clipsearch.vectors import FloatArray, IdArray, normalise, weighted_sum
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from clipsearch.catalog import CatalogReads
+
+# An index is asked for more than is wanted, and for as much for five hits as for fifteen, so that
+# the exact scores decide among the same candidates.
+MIN_CANDIDATES = 200
+# How far a product with a stored vector can be off the cosine, twice and with something to spare:
+# float16 leaves a length of 1 within 2 ** -11.
+STORED_ERROR = 2e-3
+
+
+@dataclass(frozen=True)
+class Hit:
+    """One result. `score` is the cosine similarity, -1 to 1."""
+
+    image_id: int
+    path: Path
+    score: float
+
+
+class ProbeEncoder(Protocol):
+    """What asking needs of a model; vectors are of unit length, `[n, dim]`."""
+
+    @property
+    def dimension(self) -> int: ...
+    @property
+    def input_px(self) -> int: ...
+    def preprocess(self, image: Any) -> NDArray[np.uint8]: ...
+    def encode_pixels(self, pixels: NDArray[np.uint8]) -> FloatArray: ...
+    def encode_texts(self, texts: Sequence[str]) -> FloatArray: ...
+
+
+def query_vector(query: Query, encoder: ProbeEncoder, max_pixels: int | None) -> FloatArray:
+    """Encode the probes and add them up: a unit vector `[dim]`.
+
+    Raises QueryError for a picture that cannot be read and for probes that cancel each other out.
+    """
+    texts = [probe.text for probe in query.probes if isinstance(probe, TextProbe)]
+    paths = [probe.path for probe in query.probes if isinstance(probe, ImageProbe)]
+    text_vectors = iter(encoder.encode_texts(texts) if texts else ())
+    image_vectors = iter(_encode_files(paths, encoder, max_pixels) if paths else ())
+    vectors: list[FloatArray] = []
+    for probe in query.probes:
+        if isinstance(probe, VectorProbe):
+            vectors.append(_given_vector(probe, encoder.dimension))
+        else:
+            vectors.append(next(text_vectors if isinstance(probe, TextProbe) else image_vectors))
+    try:
+        return weighted_sum(vectors, [probe.weight for probe in query.probes])
+    except ValueError:
+        raise QueryError("the parts of the query cancel each other out: change one") from None
+
+
+def image_vector(image: Any, encoder: ProbeEncoder) -> FloatArray:
+    """A PIL picture of any mode → its unit vector `[dim]`."""
+    from clipsearch.images import upright_rgb
+
+    vector: FloatArray = encoder.encode_pixels(encoder.preprocess(upright_rgb(image))[None])[0]
+    return vector
+
+
+def same_pictures(query: Query, catalog: CatalogReads) -> IdArray:
+    """The images that the query's own pictures are, by content and by place: not worth finding.
+
+    Raises QueryError for a picture that cannot be read.
+    """
+    found: set[int] = set()
+    for probe in query.probes:
+        if not isinstance(probe, ImageProbe):
+            continue
+        from clipsearch.images import content_hash
+
+        path = _reachable(probe.path)
+        try:
+            content = content_hash(path)
+        except ImageError as error:
+            raise _unusable(error) from error
+        found |= {same.image_id for same in catalog.images_with_hash([content])}
+        # The file may have changed since it was indexed. Once as the user reaches it and once
+        # without links, as roots are recorded.
+        for place in {os.path.abspath(path), os.path.realpath(path)}:
+            record = catalog.image_at(os.fsencode(place))
+            found |= {record.image_id} if record else set()
+    return np.array(sorted(found), dtype=np.int64)
+
+
+@dataclass(frozen=True)
+class Space:
+    """Where to search: one state of the catalog, and an index of a part of it, if there is one."""
+
+    catalog: CatalogReads
+    model_id: int
+    base: Base | None = None
+
+
+def search(vector: FloatArray, space: Space, k: int, leave_out: IdArray | None = None) -> list[Hit]:
+    """The k nearest present images of a unit vector `[dim]`, by exact score and then by id."""
+    out = np.empty(0, dtype=np.int64) if leave_out is None else leave_out
+    proposed = _from_base(vector, space, k, out), _from_tail(vector, space, k + len(out))
+    candidates = np.setdiff1d(np.concatenate(proposed), out)  # each once, whoever proposed it
+    ids, vectors = space.catalog.vectors_of(space.model_id, candidates)
+    scores = exact_scores(vectors, vector)
+    best = np.lexsort((ids, -scores))[:k]
+    records = space.catalog.records(ids[best])
+    return [
+        Hit(int(ids[n]), records[int(ids[n])].path, float(scores[n]))
+        for n in best
+        if int(ids[n]) in records
+    ]
+
+
+def exact_scores(vectors: FloatArray, vector: FloatArray) -> NDArray[np.float64]:
+    """Cosines `[n]` of vectors `[n, dim]` with a unit vector `[dim]`.
+
+    Summed row by row, not as a matrix product, whose last digits depend on the other rows: equal
+    vectors get equal scores, whatever else is scored.
+    """
+    wide = vectors.astype(np.float64)
+    lengths = np.sqrt((wide * wide).sum(axis=1))
+    scores = (wide * vector.astype(np.float64)).sum(axis=1) / lengths
+    clipped: NDArray[np.float64] = np.clip(scores, -1.0, 1.0)
+    return clipped
+
+
+def _encode_files(
+    paths: Sequence[Path], encoder: ProbeEncoder, max_pixels: int | None
+) -> FloatArray:
+    from clipsearch.images import MAX_PIXELS, decode
+
+    pixels = []
+    for path in paths:
+        # As the indexer reads it, so that a picture and its copy in the library have one vector.
+        try:
+            decoded = decode(_reachable(path), encoder.input_px, max_pixels or MAX_PIXELS)
+        except ImageError as error:
+            raise _unusable(error) from error
+        pixels.append(encoder.preprocess(decoded.image))
+    return encoder.encode_pixels(np.stack(pixels))
+
+
+def _reachable(path: Path) -> Path:
+    try:
+        return path.expanduser()
+    except RuntimeError:  # ~ of a user without a home folder
+        raise QueryError(f"there is no home folder for {path}: give a full path") from None
+
+
+def _unusable(error: ImageError) -> QueryError:
+    return QueryError(f"the picture to look for cannot be used: {error}")
+
+
+def _given_vector(probe: VectorProbe, dimension: int) -> FloatArray:
+    if probe.vector.shape != (dimension,):
+        raise QueryError(
+            f"the vector has the shape {list(probe.vector.shape)}, but the library's model makes "
+            f"[{dimension}]: use vectors of the same model"
+        )
+    try:
+        return normalise(probe.vector)
+    except ValueError as error:
+        raise QueryError(f"the vector cannot be used: {error}") from None
+
+
+def _from_base(vector: FloatArray, space: Space, k: int, leave_out: IdArray) -> IdArray:
+    """Ids that the index proposes, among them the k best that it holds."""
+    if space.base is None or not len(space.base.index):
+        return np.empty(0, dtype=np.int64)
+    index = space.base.index
+    dead = space.catalog.dead_ids(space.model_id, space.base.through_vector_id)
+    excluded = np.union1d(dead, leave_out)
+    n_wanted = min(max(MIN_CANDIDATES, 2 * k), len(index))
+    ids: IdArray = index.search(vector[None], n_wanted, excluded=excluded).ids[0]
+    return ids[ids >= 0]
+
+
+def _from_tail(vector: FloatArray, space: Space, k: int) -> IdArray:
+    """Ids newer than the index, among them all of the k best."""
+    kept_ids, kept_scores = np.empty(0, dtype=np.int64), np.empty(0, dtype=np.float32)
+    for ids, scores in _tail_scores(vector, space):
+        kept_ids = np.concatenate([kept_ids, ids])
+        kept_scores = np.concatenate([kept_scores, scores])
+        if len(kept_scores) > k:
+            kth = np.partition(kept_scores, -k)[-k]
+            is_kept = kept_scores >= kth - STORED_ERROR
+            kept_ids, kept_scores = kept_ids[is_kept], kept_scores[is_kept]
+    return kept_ids
+
+
+def _tail_scores(vector: FloatArray, space: Space) -> Iterator[tuple[IdArray, FloatArray]]:
+    """Ids and scores of the newer vectors, as float16 and a matrix product give them."""
+    after = space.base.through_vector_id if space.base else 0
+    for batch in space.catalog.vector_batches(space.model_id, after_vector_id=after):
+        scores: FloatArray = batch.vectors.astype(np.float32) @ vector
+        yield batch.image_ids, scores

@@ -1,0 +1,177 @@
+"""Every option of clipsearch in one frozen object, and the only place that reads the environment.
+
+In: arguments, CLIPSEARCH_* variables, config.toml. Out: Settings, where the first of these that has
+something to say wins, and the defaults come last. Knows nothing of what the options do.
+"""
+
+from __future__ import annotations
+
+import os
+import tomllib
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, fields
+from pathlib import Path
+
+import platformdirs
+
+from clipsearch.errors import SettingsError
+
+APP = "clipsearch"
+LIBRARY_FOLDER = ".clipsearch"
+PRECISIONS = ("float32", "bfloat16", "float16")
+_TRUE = ("1", "true", "yes", "on")
+_FALSE = ("0", "false", "no", "off")
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What the user chose; the values below are the defaults, written here and nowhere else."""
+
+    model: str = "ViT-B/32"  # for new libraries; an existing one knows its model
+    library: Path | None = None  # None: see `library_path`
+    cache_dir: Path = field(
+        default_factory=lambda: platformdirs.user_cache_path(APP, appauthor=False) / "models"
+    )
+    offline: bool = False
+    max_pixels: int | None = None  # larger pictures are refused; None: images.MAX_PIXELS
+    decode_threads: int = field(default_factory=lambda: min(8, available_cores()))
+    # About half a second of work for ViT-B/32 on two cores: what a kill can cost.
+    batch_size: int = 32
+    device: str | None = None  # None: the best that the machine has
+    precision: str | None = None  # None: what the device computes fastest without loss
+
+    @classmethod
+    def load(
+        cls,
+        *,
+        environ: Mapping[str, str] | None = None,
+        config_file: Path | None = None,
+        **given: object,
+    ) -> Settings:
+        """Join all sources. A `given` value of None counts as not given. Raises SettingsError."""
+        environ = os.environ if environ is None else environ
+        chosen = _from_config(config_file or config_path())
+        chosen |= _from_environment(environ)
+        for name, value in given.items():
+            if value is not None:
+                chosen[name] = _checked(name, value, f"{name}")
+        return cls(**chosen)  # type: ignore[arg-type]
+
+    def library_path(self, start: Path | None = None) -> Path:
+        """The chosen library, else the nearest `.clipsearch` upward, else the user's own.
+
+        `start` is where the way up begins, the working folder if None.
+        """
+        if self.library is not None:
+            return self.library.expanduser().absolute()
+        here = (start or Path.cwd()).absolute()
+        for folder in (here, *here.parents):
+            if (folder / LIBRARY_FOLDER).is_dir():
+                return folder / LIBRARY_FOLDER
+        return platformdirs.user_data_path(APP, appauthor=False) / "library"
+
+
+def config_path() -> Path:
+    """Where config.toml is looked for; its keys are the fields of Settings."""
+    return platformdirs.user_config_path(APP, appauthor=False) / "config.toml"
+
+
+def available_cores() -> int:
+    """The cores that this process may use, in a container often fewer than the machine has."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
+def _from_config(path: Path) -> dict[str, object]:
+    try:
+        table = tomllib.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        return {}
+    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+        raise SettingsError(
+            f"the settings file {path} cannot be read ({error}): correct or remove it"
+        ) from error
+    return {
+        name: _checked(name, value, f"{name} in {path}")
+        for name, value in table.items()
+        if _known(name, path)
+    }
+
+
+def _known(name: str, path: Path) -> bool:
+    if name not in _CHECKS:
+        options = ", ".join(sorted(_CHECKS))
+        raise SettingsError(f'"{name}" in {path} is no option: the options are {options}')
+    return True
+
+
+def _from_environment(environ: Mapping[str, str]) -> dict[str, object]:
+    chosen: dict[str, object] = {}
+    # The Hugging Face tools' switch is honoured too: whoever set it wants no downloads from anyone.
+    sources = [("offline", "HF_HUB_OFFLINE")]
+    sources += [(name, _variable(name)) for name in _CHECKS]
+    for name, variable in sources:
+        if environ.get(variable, "").strip():
+            chosen[name] = _checked(name, environ[variable].strip(), variable)
+    return chosen
+
+
+def _variable(name: str) -> str:
+    return "CLIPSEARCH_CACHE" if name == "cache_dir" else f"CLIPSEARCH_{name.upper()}"
+
+
+def _checked(name: str, value: object, source: str) -> object:
+    """`value` in the type of the field; `source` is what the message blames."""
+    if name not in _CHECKS:
+        options = ", ".join(sorted(_CHECKS))
+        raise SettingsError(f'"{name}" is no option: the options are {options}')
+    check, wanted = _CHECKS[name]
+    try:
+        return check(value)
+    except (TypeError, ValueError):
+        raise SettingsError(f'{source} is "{value}", but it must be {wanted}') from None
+
+
+def _text(value: object) -> str:
+    if not isinstance(value, str | os.PathLike) or not str(value).strip():
+        raise ValueError
+    return os.fspath(value)
+
+
+def _folder(value: object) -> Path:
+    return Path(_text(value)).expanduser()
+
+
+def _count(value: object) -> int:
+    if isinstance(value, bool) or not isinstance(value, int | str) or int(value) < 1:
+        raise ValueError
+    return int(value)
+
+
+def _switch(value: object) -> bool:
+    word = str(value).lower()
+    if word not in _TRUE + _FALSE:
+        raise ValueError
+    return word in _TRUE
+
+
+def _precision(value: object) -> str:
+    if value not in PRECISIONS:
+        raise ValueError
+    return str(value)
+
+
+_WHOLE_NUMBER = (_count, "a whole number of at least 1")
+_CHECKS: dict[str, tuple[Callable[[object], object], str]] = {
+    "model": (_text, "the name of a model, a file or a folder"),
+    "library": (_folder, "a folder"),
+    "cache_dir": (_folder, "a folder"),
+    "offline": (_switch, "true or false"),
+    "max_pixels": _WHOLE_NUMBER,
+    "decode_threads": _WHOLE_NUMBER,
+    "batch_size": _WHOLE_NUMBER,
+    "device": (_text, 'a device of torch such as "cpu" or "cuda"'),
+    "precision": (_precision, "one of " + ", ".join(PRECISIONS)),
+}
+assert set(_CHECKS) == {option.name for option in fields(Settings)}

@@ -1,0 +1,113 @@
+"""`clipsearch index`: what it reports, and how it ends when something is wrong."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from filelock import FileLock
+
+from tests.cli.conftest import Run
+
+KEYS = {
+    "added",
+    "updated",
+    "moved",
+    "returned",
+    "missing",
+    "unchanged",
+    "skipped",
+    "seconds",
+    "images_per_second",
+}
+Paint = Callable[..., Path]
+
+
+def test_json_has_the_promised_keys_and_counts(
+    run: Run, paint: Paint, photos: Path, tmp_path: Path, tiny_model: Path
+) -> None:
+    paint("red.png", "red")
+    paint("deep/er/blue.jpg", "blue")
+    done = run("index", photos, "-L", tmp_path / "library", "--model", tiny_model, "--json")
+    assert done.code == 0
+    assert done.json.keys() == KEYS
+    assert (done.json["added"], done.json["skipped"]) == (2, [])
+
+
+def test_a_second_run_finds_everything_unchanged(run: Run, indexed: Path, photos: Path) -> None:
+    done = run("index", photos, "-L", indexed, "--json")
+    assert (done.code, done.json["added"], done.json["unchanged"]) == (0, 0, 3)
+
+
+def test_without_json_one_line_says_what_was_done(run: Run, indexed: Path, photos: Path) -> None:
+    (photos / "red.png").unlink()
+    done = run("index", photos, "-L", indexed)
+    assert done.out.startswith(b"1 missing, 2 unchanged in ")
+    assert done.out.count(b"\n") == 1
+
+
+def test_a_bad_file_is_named_and_the_rest_is_indexed(
+    run: Run, paint: Paint, photos: Path, tmp_path: Path, tiny_model: Path
+) -> None:
+    paint("red.png", "red")
+    (photos / "bad.jpg").write_bytes(b"no picture at all")
+    done = run("index", photos, "-L", tmp_path / "library", "--model", tiny_model, "--json")
+    assert (done.code, done.json["added"]) == (3, 1)
+    (skipped,) = done.json["skipped"]
+    assert skipped["path"] == str(photos / "bad.jpg")
+    assert skipped["reason"] in done.err
+
+
+def test_a_folder_that_is_not_there_is_one_sentence(
+    run: Run, tmp_path: Path, tiny_model: Path
+) -> None:
+    done = run("index", tmp_path / "gone", "-L", tmp_path / "library", "--model", tiny_model)
+    assert (done.code, done.out) == (2, b"")
+    assert str(tmp_path / "gone") in done.err
+    assert done.err.count("\n") == 1
+
+
+def test_a_folder_without_pictures_is_one_sentence_and_makes_no_library(
+    run: Run, photos: Path, tmp_path: Path, tiny_model: Path
+) -> None:
+    (photos / "notes.txt").write_text("no picture")
+    done = run("index", photos, "-L", tmp_path / "library", "--model", tiny_model)
+    assert (done.code, done.out, done.err.count("\n")) == (2, b"", 1)
+    assert "no pictures" in done.err
+    assert not (tmp_path / "library").exists()
+
+
+def test_a_folder_that_lost_its_pictures_has_to_be_confirmed(
+    run: Run, indexed: Path, photos: Path
+) -> None:
+    for path in photos.iterdir():
+        path.unlink()
+    assert run("index", photos, "-L", indexed).code == 2
+    assert run("index", photos, "-L", indexed, "--yes", "--json").json["missing"] == 3
+
+
+def test_a_locked_library_ends_with_11(run: Run, indexed: Path, photos: Path) -> None:
+    with FileLock(indexed / "write.lock"):
+        done = run("index", photos, "-L", indexed)
+    assert (done.code, done.out) == (11, b"")
+    assert done.err.startswith("clipsearch: ")
+
+
+def test_offline_the_default_model_is_named_with_both_remedies(
+    run: Run, paint: Paint, photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("CLIPSEARCH_OFFLINE", "1")
+    paint("red.png", "red")
+    done = run("index", photos, "-L", tmp_path / "library")
+    assert (done.code, done.out, done.err.count("\n")) == (2, b"", 1)
+    assert all(words in done.err for words in ("ViT-B/32", "--model mini", "--model FILE"))
+
+
+def test_an_unknown_model_is_one_sentence(
+    run: Run, paint: Paint, photos: Path, tmp_path: Path
+) -> None:
+    paint("red.png", "red")
+    done = run("index", photos, "-L", tmp_path / "library", "--model", "ViT-Z/99")
+    assert (done.code, done.err.count("\n")) == (2, 1)
+    assert "ViT-Z/99" in done.err

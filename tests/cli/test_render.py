@@ -1,0 +1,139 @@
+"""What reaches the streams: harmless text on a terminal, exact bytes in a pipe."""
+
+from __future__ import annotations
+
+import json
+import os
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from clipsearch.cli import render
+
+
+@dataclass(frozen=True)
+class Found:
+    path: Path
+    image_id: int = 1
+    score: float = 0.5
+
+
+@dataclass(frozen=True)
+class Now:
+    seconds: float
+    n_done: int = 30
+    n_total: int = 120
+    n_skipped: int = 2
+    images_per_second: float = 12.34
+    seconds_left: float | None = 65.2
+    stage: str = "encode"
+
+
+ODD = Path(os.fsdecode(b"/p/caf\xe9\n[red]\x1b[31m.jpg"))
+Capture = pytest.CaptureFixture[bytes]
+
+
+@pytest.fixture
+def terminal(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(render, "on_terminal", lambda: True)
+
+
+def hits(*paths: Path) -> Any:
+    return [Found(path) for path in paths]
+
+
+@pytest.mark.parametrize(
+    ("given", "shown"),
+    [
+        ("plain ü 犬", "plain ü 犬"),
+        ("a\nb\tc", "a\\nb\\tc"),
+        ("\x1b[31m", "\\x1b[31m"),
+        ("caf\udce9", "caf\\xe9"),
+        ("a\u202eb", "a\\u202eb"),
+    ],
+)
+def test_printable_escapes_only_what_could_do_harm(given: str, shown: str) -> None:
+    assert render.printable(given) == shown
+
+
+def test_a_pipe_gets_score_tab_path(capfdbinary: Capture) -> None:
+    render.hits(hits(Path("/p/a b.jpg")))
+    assert capfdbinary.readouterr().out == b"0.500\t/p/a b.jpg\n"
+
+
+def test_paths_with_a_nul_are_the_bytes_on_disk(capfdbinary: Capture) -> None:
+    render.paths(hits(ODD, Path("/p/b.jpg")), end=b"\0")
+    assert capfdbinary.readouterr().out == os.fsencode(ODD) + b"\0/p/b.jpg\0"
+
+
+@pytest.mark.usefixtures("terminal")
+def test_a_terminal_gets_no_control_characters_and_no_markup(capfdbinary: Capture) -> None:
+    render.hits(hits(ODD))
+    render.paths(hits(ODD), end=b"\n")
+    shown = capfdbinary.readouterr().out
+    assert b"\x1b[31m" not in shown
+    assert shown.count(b"caf\\xe9\\n[red]\\x1b[31m.jpg") == 2
+
+
+def test_json_names_the_bytes_of_a_path_that_is_no_utf8(capfdbinary: Capture) -> None:
+    render.json_object(render.path_fields(ODD))
+    shown = json.loads(capfdbinary.readouterr().out)
+    assert shown["path"].startswith("/p/caf\ufffd")
+    assert shown["path_bytes_base64"] == "L3AvY2Fm6QpbcmVkXRtbMzFtLmpwZw=="
+    assert render.path_fields(Path("/p/ü.jpg")) == {"path": "/p/ü.jpg"}
+
+
+def test_json_is_one_line_of_valid_utf8_whatever_was_typed(capfdbinary: Capture) -> None:
+    render.json_object({"query": "a\udce9\nb"})
+    assert json.loads(capfdbinary.readouterr().out.decode("utf-8")) == {"query": "a?\nb"}
+
+
+def test_json_refuses_what_has_no_form() -> None:
+    with pytest.raises(TypeError, match="object"):
+        render.json_object({"thing": object()})
+
+
+def test_complaints_are_one_line_on_standard_error(capfdbinary: Capture) -> None:
+    render.complain("no such folder: a\nb")
+    assert capfdbinary.readouterr() == (b"", b"clipsearch: no such folder: a\\nb\n")
+
+
+def test_columns_are_aligned(capfdbinary: Capture) -> None:
+    render.columns([("a", "1"), ("long", "2")])
+    assert capfdbinary.readouterr().out == b"a     1\nlong  2\n"
+
+
+def test_pace_says_rate_and_time_left() -> None:
+    assert render.pace(Now(5.0)) == "30/120, 12.3 images/s, 1:05 left, 2 skipped"  # type: ignore[arg-type]
+
+
+def test_without_a_terminal_progress_is_a_line_now_and_then(capfdbinary: Capture) -> None:
+    with render.progress() as show:
+        for seconds in (1.0, 11.0, 12.0, 25.0):
+            show(Now(seconds))  # type: ignore[arg-type]
+    assert capfdbinary.readouterr().err.count(b"Indexing: 30/120") == 2
+
+
+def test_the_bar_on_a_terminal_shows_rate_and_time_left(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr("sys.stderr.isatty", lambda: True)
+    monkeypatch.setenv("COLUMNS", "120")
+    with render.progress() as show:
+        show(Now(5.0))  # type: ignore[arg-type]
+    streams = capsys.readouterr()
+    assert "12.3 images/s, 1:05 left" in streams.err
+    assert streams.out == ""
+
+
+@pytest.mark.parametrize(
+    ("n_bytes", "said"), [(12, "12 B"), (3_400, "3 kB"), (151_300_000, "151.3 MB")]
+)
+def test_sizes_are_said_as_people_say_them(n_bytes: int, said: str) -> None:
+    assert render.size(n_bytes) == said
+
+
+def test_long_times_have_hours() -> None:
+    assert render.duration(3723) == "1:02:03"

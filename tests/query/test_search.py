@@ -1,0 +1,206 @@
+"""Base and tail together give what a plain scan of the catalog gives, in every state of both."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from clipsearch.catalog import Catalog, ModelRecord
+from clipsearch.index import generations
+from clipsearch.indexer.merge import MERGE_FROM, is_merge_due, merge
+from clipsearch.query.base import BaseFiles, Coverage
+from clipsearch.query.search import Hit, Space, exact_scores, search
+from clipsearch.vectors import FloatArray, normalise
+
+DIMENSION = 8
+RANDOM = np.random.default_rng(7)
+
+
+class Shelf:
+    """A catalog with random vectors and no files, and its index files."""
+
+    def __init__(self, folder: Path) -> None:
+        self.catalog = Catalog.open(folder / "catalog.sqlite3", create=True)
+        self.model = self.catalog.set_model(ModelRecord("m", "0" * 64, DIMENSION))
+        self.files = BaseFiles(folder / "index")
+        with self.catalog.begin() as write:
+            self.root = write.add_folder(b"/pictures").folder_id
+        self.n = 0
+
+    def add(self, vectors: FloatArray) -> list[int]:
+        with self.catalog.begin() as write:
+            ids = []
+            for _ in vectors:
+                self.n += 1
+                ids.append(write.add_image(self.root, b"%d.png" % self.n, 1, 1, b"%016d" % self.n))
+            write.put_vectors(self.model.model_id, ids, vectors)
+        return ids
+
+    def search(self, vector: FloatArray, k: int, leave_out: list[int] | None = None) -> list[Hit]:
+        base = self.files.base(self.catalog, self.model)
+        space = Space(self.catalog, self.model.model_id, base)
+        return search(vector, space, k, np.array(leave_out or [], dtype=np.int64))
+
+    def brute_force(self, vector: FloatArray, k: int) -> list[tuple[int, float]]:
+        rows = []
+        for batch in self.catalog.vector_batches(self.model.model_id):
+            scores = normalise(batch.vectors).astype(np.float64) @ vector.astype(np.float64)
+            rows += [(-s, int(i)) for s, i in zip(scores, batch.image_ids, strict=True)]
+        return [(image_id, -score) for score, image_id in sorted(rows)[:k]]
+
+
+@pytest.fixture
+def shelf(tmp_path: Path) -> Iterator[Shelf]:
+    shelf = Shelf(tmp_path)
+    yield shelf
+    shelf.catalog.close()
+
+
+def random_vectors(n: int) -> FloatArray:
+    return normalise(RANDOM.normal(size=(n, DIMENSION)))
+
+
+def check(shelf: Shelf, k: int = 25) -> None:
+    """What is found is right, and the same without any index file."""
+    for vector in random_vectors(5):
+        hits = shelf.search(vector, k)
+        expected = shelf.brute_force(vector, k)
+        assert [hit.image_id for hit in hits] == [image_id for image_id, _ in expected]
+        np.testing.assert_allclose([hit.score for hit in hits], [s for _, s in expected], atol=1e-6)
+        plain = search(vector, Space(shelf.catalog, shelf.model.model_id), k)
+        assert hits == plain
+
+
+def test_without_an_index_file_the_catalog_is_searched(shelf: Shelf) -> None:
+    shelf.add(random_vectors(300))
+    assert shelf.files.base(shelf.catalog, shelf.model) is None
+    check(shelf)
+
+
+def test_base_and_tail_make_up_the_library(shelf: Shelf) -> None:
+    shelf.add(random_vectors(300))
+    merge(shelf.catalog, shelf.model, shelf.files)
+    check(shelf)
+    shelf.add(random_vectors(50))
+    check(shelf)
+
+
+def test_what_is_dead_in_the_base_is_not_found(shelf: Shelf) -> None:
+    ids = shelf.add(random_vectors(300))
+    merge(shelf.catalog, shelf.model, shelf.files)
+    with shelf.catalog.begin() as write:
+        write.mark_missing(ids[:100])
+        write.remove_vectors(ids[100:120])
+    check(shelf)
+    with shelf.catalog.begin() as write:
+        write.mark_present(ids[:50])
+    check(shelf)
+
+
+def test_a_new_vector_of_an_old_image_counts(shelf: Shelf) -> None:
+    ids = shelf.add(random_vectors(300))
+    merge(shelf.catalog, shelf.model, shelf.files)
+    with shelf.catalog.begin() as write:
+        write.put_vectors(shelf.model.model_id, ids[:100], random_vectors(100))
+    check(shelf)
+
+
+def test_an_image_that_was_away_during_a_merge_is_found_when_it_is_back(shelf: Shelf) -> None:
+    ids = shelf.add(random_vectors(300))
+    with shelf.catalog.begin() as write:
+        write.mark_missing(ids[:100])
+    merge(shelf.catalog, shelf.model, shelf.files)
+    with shelf.catalog.begin() as write:
+        write.mark_present(ids[:100])
+    check(shelf)
+
+
+def test_a_thousand_equals_are_ordered_by_id_through_the_base_too(shelf: Shelf) -> None:
+    same = random_vectors(1)
+    ids = shelf.add(np.repeat(same, 1000, axis=0))
+    merge(shelf.catalog, shelf.model, shelf.files)
+    ids += shelf.add(np.repeat(same, 10, axis=0))
+    for k in (1, 5, 15, 600, 1010):
+        assert [hit.image_id for hit in shelf.search(same[0], k)] == ids[:k]
+
+
+def test_what_is_left_out_makes_room_for_the_next(shelf: Shelf) -> None:
+    shelf.add(random_vectors(300))
+    merge(shelf.catalog, shelf.model, shelf.files)
+    shelf.add(random_vectors(50))
+    vector = random_vectors(1)[0]
+    all_hits = shelf.search(vector, 40)
+    out = [hit.image_id for hit in all_hits[:10]]
+    assert shelf.search(vector, 30, leave_out=out) == all_hits[10:]
+
+
+def test_what_is_left_out_makes_room_among_the_newest_too(shelf: Shelf) -> None:
+    shelf.add(random_vectors(100))
+    vector = random_vectors(1)[0]
+    all_hits = shelf.search(vector, 30)
+    out = [hit.image_id for hit in all_hits[:20]]
+    assert shelf.search(vector, 10, leave_out=out) == all_hits[20:]
+
+
+@pytest.mark.parametrize("damage", [b"", b"not an index", None])
+def test_a_lost_index_file_changes_no_answer(shelf: Shelf, damage: bytes | None) -> None:
+    shelf.add(random_vectors(300))
+    path = merge(shelf.catalog, shelf.model, shelf.files)
+    check(shelf)
+    path.unlink() if damage is None else path.write_bytes(damage)
+    check(shelf)
+    assert shelf.files.coverage(shelf.catalog, shelf.model) == Coverage("none", 0, 0, 300)
+
+
+def test_an_index_file_that_is_ahead_of_the_catalog_is_not_used(
+    shelf: Shelf, tmp_path: Path
+) -> None:
+    shelf.add(random_vectors(300))
+    merge(shelf.catalog, shelf.model, shelf.files)
+    (tmp_path / "older").mkdir()
+    older = Shelf(tmp_path / "older")
+    older.files = shelf.files
+    older.add(random_vectors(100))
+    check(older)
+    older.catalog.close()
+
+
+def test_merging_keeps_one_file_and_counts_what_is_outside(shelf: Shelf) -> None:
+    ids = shelf.add(random_vectors(30))
+    merge(shelf.catalog, shelf.model, shelf.files)
+    merge(shelf.catalog, shelf.model, shelf.files)
+    assert generations(shelf.files.folder) == [2]
+    shelf.add(random_vectors(5))
+    with shelf.catalog.begin() as write:
+        write.mark_missing(ids[:2])
+    assert shelf.files.coverage(shelf.catalog, shelf.model) == Coverage("flat", 30, 2, 5)
+
+
+@pytest.mark.parametrize(
+    ("covered", "is_due"),
+    [
+        (Coverage("none", 0, 0, MERGE_FROM), False),
+        (Coverage("none", 0, 0, MERGE_FROM + 1), True),
+        (Coverage("flat", 10**6, 0, 90_000), False),
+        (Coverage("flat", 10**6, 20_000, 90_000), True),
+    ],
+)
+def test_a_merge_is_due_when_it_pays(covered: Coverage, is_due: bool) -> None:
+    assert is_merge_due(covered) is is_due
+
+
+def test_equal_vectors_have_equal_scores_whatever_stands_beside_them() -> None:
+    vector, one = random_vectors(2)
+    alone = exact_scores(one[None], vector)[0]
+    for n in (2, 3, 7, 64, 1000):
+        rows = np.concatenate([random_vectors(n), one[None]])
+        assert exact_scores(rows, vector)[-1] == alone
+
+
+def test_scores_are_cosines_of_vectors_that_lost_a_little_length() -> None:
+    vector = random_vectors(1)
+    assert exact_scores(vector * np.float32(1.0005), vector[0])[0] == pytest.approx(1.0, abs=1e-7)
+    assert exact_scores(vector, vector[0])[0] <= 1.0

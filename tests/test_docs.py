@@ -1,0 +1,100 @@
+"""The README and the changelog say what the program does; the program's help says it too."""
+
+from __future__ import annotations
+
+import re
+import shlex
+import tomllib
+from pathlib import Path
+from typing import Any
+
+import pytest
+import typer
+
+from clipsearch.cli.app import app, main
+from clipsearch.cli.options import ExitCode
+
+ROOT = Path(__file__).resolve().parents[1]
+README = (ROOT / "README.md").read_text(encoding="utf-8")
+GROUP: Any = typer.main.get_command(app)
+COMMANDS = sorted(GROUP.commands)
+
+
+def options(command: str) -> set[str]:
+    return {name for parameter in GROUP.commands[command].params for name in parameter.opts}
+
+
+def readme_calls() -> list[list[str]]:
+    """The words of every `$ clipsearch …` line of the README, without comments and pipes."""
+    calls = re.findall(r"^\$ clipsearch (.*)$", README, re.MULTILINE)
+    return [shlex.split(call.split(" | ")[0], comments=True) for call in calls]
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_the_readme_shows_every_command(command: str) -> None:
+    assert any(call[0] == command for call in readme_calls())
+
+
+@pytest.mark.parametrize("call", readme_calls(), ids=" ".join)
+def test_every_command_line_of_the_readme_exists(call: list[str]) -> None:
+    command = GROUP.commands[call[0]]
+    # Parses the arguments without running anything; raises for an unknown option.
+    command.make_context(call[0], call[1:], parent=None).close()
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_the_readme_names_every_option(command: str) -> None:
+    missing = {
+        name
+        for name in options(command) - {"--help", "-h"}
+        if name.startswith("-") and not re.search(rf"(?<![\w-]){name}(?![\w-])", README)
+    }
+    assert not missing
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_every_command_and_option_explains_itself(command: str) -> None:
+    assert GROUP.commands[command].help
+    for parameter in GROUP.commands[command].params:
+        assert parameter.help, f"{command} {parameter.opts} has no help"
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_every_command_takes_json(command: str) -> None:
+    assert "--json" in options(command)
+
+
+@pytest.mark.parametrize("code", list(ExitCode))
+def test_the_readme_explains_every_exit_code(code: ExitCode) -> None:
+    assert re.search(rf"^\| {int(code)} \|", README, re.MULTILINE)
+
+
+def test_the_readme_holds_the_help_as_it_is(
+    monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("COLUMNS", "80")
+    main(["--help"])
+    shown = re.search(r"<!-- help: clipsearch --help -->\n```text\n(.*?)```", README, re.DOTALL)
+    assert shown
+    assert shown.group(1).strip() == capfd.readouterr().out.strip()
+
+
+def test_the_changelog_knows_this_version() -> None:
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    first = re.search(r"^## \[(.+?)\]", (ROOT / "CHANGELOG.md").read_text("utf-8"), re.MULTILINE)
+    assert first
+    assert first.group(1) == project["version"]
+
+
+def test_make_targets_of_the_readme_exist() -> None:
+    makefile = (ROOT / "Makefile").read_text(encoding="utf-8")
+    named = set(re.findall(r"`?make ([a-z-]+)`?", README)) & set(
+        re.findall(r"make ([a-z-]+)", README)
+    )
+    targets = set(re.findall(r"^([a-z-]+):", makefile, re.MULTILINE))
+    assert named <= targets
+
+
+@pytest.mark.parametrize("target", sorted(set(re.findall(r"\]\(([^):#]+)\)", README))))
+def test_links_of_the_readme_lead_somewhere(target: str) -> None:
+    assert (ROOT / target).exists()
