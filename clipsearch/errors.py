@@ -1,4 +1,6 @@
-"""Every error that clipsearch raises on purpose. Knows nothing of terminals: `exit_code` is only a number for whoever wants one.
+"""Every error that clipsearch raises on purpose.
+
+Knows nothing of terminals: `exit_code` is only a number for whoever wants one.
 
     ClipsearchError              2
     ├── ModelError               the model cannot be had or does not fit
@@ -97,7 +99,7 @@ class FolderError(ClipsearchError):
 
 
 class QueryError(ClipsearchError):
-    """What was asked makes no sense. `column` is the 0-based place in the text, where there is one."""
+    """What was asked makes no sense. `column` is the 0-based place in the text, if known."""
 
     def __init__(self, message: str, column: int | None = None) -> None:
         super().__init__(message)

@@ -6,7 +6,7 @@ them; each is loaded when it is needed, so that looking at a library loads no mo
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -55,6 +55,8 @@ __all__ = [
     "Status",
 ]
 
+OnDownload = Callable[[int, int], None]
+
 CATALOG_FILE = "catalog.sqlite3"
 INDEX_FOLDER = "index"
 
@@ -80,7 +82,7 @@ class Library:
     `path` is its folder, else what the settings say. It is made when the first folder is indexed;
     with `create=False` it must exist, or NoLibrary is raised. `model` is a name, file or folder; if
     the library has a model and it is another, ModelMismatch is raised. An `encoder` is used instead
-    of loading one.
+    of loading one. `on_download(bytes_done, bytes_total)` hears of a model that has to be fetched.
     """
 
     def __init__(
@@ -91,12 +93,14 @@ class Library:
         create: bool = True,
         settings: Settings | None = None,
         encoder: Encoder | None = None,
+        on_download: OnDownload | None = None,
     ) -> None:
         settings = settings or Settings.load()
         self.settings = replace(settings, library=Path(path)) if path is not None else settings
         self.path = self.settings.library_path()
         self._wanted_model = model
         self._given_encoder = encoder
+        self._on_download = on_download
         self._encoder: Encoder | None = None
         self._catalog: Catalog | None = None
         self._files = BaseFiles(self.path / INDEX_FOLDER)
@@ -252,6 +256,7 @@ class Library:
                 device=settings.device,
                 precision=settings.precision,
                 offline=settings.offline,
+                on_progress=self._on_download,
             )
 
         settings = self.settings

@@ -1,4 +1,7 @@
-"""Unit-vector maths on numpy arrays, and the array types everybody shares. Knows nothing of models or indexes."""
+"""Unit-vector maths on numpy arrays, and the array types that everybody shares.
+
+Knows nothing of models or indexes.
+"""
 
 from __future__ import annotations
 
@@ -17,7 +20,7 @@ MIN_LENGTH = 1e-12
 
 
 def normalise(vectors: NDArray[Any]) -> FloatArray:
-    """Scale vectors to unit length along the last axis: any float `[..., dim]` → float32 `[..., dim]`.
+    """Scale vectors to unit length along the last axis: `[..., dim]` → float32 `[..., dim]`.
 
     Raises ValueError if a vector is zero or not finite, because it has no direction.
     """

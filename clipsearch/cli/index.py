@@ -34,7 +34,11 @@ def index(
     """
     from clipsearch.library import Library
 
-    with Library(library, model=model) as opened, render.progress() as show:
+    fetching = render.DownloadLines()
+    with (
+        Library(library, model=model, on_download=fetching) as opened,
+        render.progress() as show,
+    ):
         report = opened.index(*folders, on_progress=show, allow_empty=confirmed)
     if as_json:
         render.json_object(to_json(report))

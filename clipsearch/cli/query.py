@@ -43,7 +43,8 @@ def query(
     parsed, words = parse(probe), " ".join(probe)
     from clipsearch.library import Library
 
-    with Library(library, model=model, create=False) as opened:
+    fetching = render.DownloadLines()
+    with Library(library, model=model, create=False, on_download=fetching) as opened:
         found = opened.query(parsed, k=k)
         name = opened.model_name
     if as_json:

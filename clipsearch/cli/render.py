@@ -13,6 +13,7 @@ import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from time import monotonic
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -215,6 +216,21 @@ class SparseLines:
         if now.seconds - self.last_seconds >= self.interval_seconds:
             self.last_seconds = now.seconds
             note(f"{STAGES[now.stage]}: {pace(now)}")
+
+
+class DownloadLines:
+    """Says how much of a model has been fetched, at the start, now and then, and at the end."""
+
+    def __init__(self, interval_seconds: float = 5.0, clock: Callable[[], float] = monotonic):
+        self.interval_seconds = interval_seconds
+        self.clock = clock
+        self.next_seconds = clock()
+
+    def __call__(self, bytes_done: int, bytes_total: int) -> None:
+        is_done = bytes_done == bytes_total
+        if is_done or self.clock() >= self.next_seconds:
+            self.next_seconds = self.clock() + self.interval_seconds
+            note(f"fetching the model: {size(bytes_done)} of {size(bytes_total)}")
 
 
 def pace(now: Progress) -> str:

@@ -137,3 +137,18 @@ def test_sizes_are_said_as_people_say_them(n_bytes: int, said: str) -> None:
 
 def test_long_times_have_hours() -> None:
     assert render.duration(3723) == "1:02:03"
+
+
+def test_a_download_is_told_at_its_start_now_and_then_and_at_its_end(
+    capfdbinary: Capture,
+) -> None:
+    seconds = iter((0.0, 0.0, 0.0, 1.0, 6.0, 6.0, 7.0))
+    tell = render.DownloadLines(interval_seconds=5.0, clock=lambda: next(seconds))
+    for n_bytes in (0, 10_000_000, 40_000_000, 50_000_000):
+        tell(n_bytes, 50_000_000)
+    lines = capfdbinary.readouterr().err.decode().splitlines()
+    assert [line.removeprefix("fetching the model: ") for line in lines] == [
+        "0 B of 50.0 MB",
+        "40.0 MB of 50.0 MB",
+        "50.0 MB of 50.0 MB",
+    ]
