@@ -1,4 +1,4 @@
-"""`python -m bench [NAME …]`: run the measurements and print each as JSON and as a line of a table."""
+"""`python -m bench [NAME …]`: run the measurements, all or those named; print each as JSON."""
 
 from __future__ import annotations
 
@@ -16,6 +16,7 @@ MEASUREMENTS: dict[str, Callable[[], dict[str, Any]]] = {
 
 
 def main(names: list[str]) -> int:
+    """Run them and return the exit code."""
     unknown = [name for name in names if name not in MEASUREMENTS]
     if unknown:
         print(

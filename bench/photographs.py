@@ -1,4 +1,7 @@
-"""Draw large JPEGs that cost what photographs cost to decode: detail at every scale, 2 to 3 MB at 12 megapixels."""
+"""Draw large JPEGs that cost what photographs cost to decode.
+
+They have detail at every scale, and 2 to 3 MB at 12 megapixels.
+"""
 
 from __future__ import annotations
 
@@ -30,7 +33,7 @@ def _photograph(random: np.random.Generator) -> Image.Image:
         cells = 2**octave
         coarse = random.standard_normal((max(2, cells * 3 // 4), cells, 3)).astype(np.float32)
         low, high = coarse.min(), coarse.max()
-        image = Image.fromarray(((coarse - low) / (high - low) * 255).astype(np.uint8), "RGB")
+        image = Image.fromarray(((coarse - low) / (high - low) * 255).astype(np.uint8))
         fine = np.asarray(image.resize((WIDTH, HEIGHT), Image.Resampling.BICUBIC), np.float32)
         picture += (fine / 255 * (high - low) + low) * 60 / octave**1.1
-    return Image.fromarray(np.clip(picture + 128, 0, 255).astype(np.uint8), "RGB")
+    return Image.fromarray(np.clip(picture + 128, 0, 255).astype(np.uint8))

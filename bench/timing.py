@@ -10,7 +10,10 @@ from statistics import median
 def interleaved(
     contenders: Mapping[str, Callable[[], None]], repetitions: int
 ) -> dict[str, list[float]]:
-    """Run each once to warm up, then all in turn, `repetitions` times over: seconds per run, by name."""
+    """Run each once to warm up, then all in turn, `repetitions` times over.
+
+    Returns the seconds of every run, by name.
+    """
     for run in contenders.values():
         run()
     seconds: dict[str, list[float]] = {name: [] for name in contenders}

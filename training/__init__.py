@@ -1,1 +1,4 @@
-"""The whole way to the bundled model `mini`: draw scenes, train, evaluate, export. Needed by nobody who only searches."""
+"""The whole way to the bundled model `mini`: draw scenes, train, export, evaluate.
+
+Needed by nobody who only searches.
+"""

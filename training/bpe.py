@@ -1,17 +1,21 @@
-"""Learn byte-pair merges from words. In: words with their counts. Out: merges, best first, as the tokenizer reads them."""
+"""Learn byte-pair merges from words.
+
+In: words with their counts. Out: merges, best first, as the tokenizer reads them.
+"""
 
 from __future__ import annotations
 
 import gzip
 from collections import Counter
 from collections.abc import Iterable
+from itertools import pairwise
 from pathlib import Path
 
 END = "</w>"
 
 
 def count_words(texts: Iterable[str]) -> Counter[str]:
-    """How often each run of letters occurs; other characters are single tokens and need no merges."""
+    """How often each run of letters occurs; other characters are single tokens, never merged."""
     counts: Counter[str] = Counter()
     for text in texts:
         counts.update("".join(char if char.isalpha() else " " for char in text.lower()).split())
@@ -19,16 +23,17 @@ def count_words(texts: Iterable[str]) -> Counter[str]:
 
 
 def learn_merges(counts: Counter[str], limit: int) -> list[tuple[str, str]]:
-    """The most frequent neighbouring pair, again and again, until `limit` merges or until no pair is left.
+    """Join the most frequent neighbours, again and again, `limit` times or until none are left.
 
-    Sennrich et al. 2016 (arXiv 1508.07909), on bytes; every word that was counted ends as few tokens.
+    Sennrich et al. 2016, arXiv 1508.07909. Of equally frequent pairs the last in the alphabet is
+    taken, so that the same counts give the same merges.
     """
     words = {word: _symbols(word) for word in counts}
     merges: list[tuple[str, str]] = []
     while len(merges) < limit:
         pairs: Counter[tuple[str, str]] = Counter()
         for word, symbols in words.items():
-            for pair in zip(symbols, symbols[1:], strict=False):
+            for pair in pairwise(symbols):
                 pairs[pair] += counts[word]
         if not pairs:
             break
@@ -41,14 +46,20 @@ def learn_merges(counts: Counter[str], limit: int) -> list[tuple[str, str]]:
 
 
 def save_merges(path: Path, merges: Iterable[tuple[str, str]]) -> None:
-    """Write OpenAI's format: gzip text, one header line, one merge a line. The same merges give the same bytes."""
+    """Write OpenAI's format: gzip text, one header line, one merge a line.
+
+    The same merges give the same bytes, because the header of the gzip holds no time.
+    """
     lines = ["#version: 0.2", *(f"{first} {second}" for first, second in merges)]
     with path.open("wb") as raw, gzip.GzipFile("", "wb", 9, raw, mtime=0) as file:
         file.write(("\n".join(lines) + "\n").encode("utf-8"))
 
 
 def _symbols(word: str) -> tuple[str, ...]:
-    """A word's bytes as the tokenizer spells them; ASCII letters spell themselves."""
+    """A word as the tokenizer begins with it; ASCII letters spell themselves.
+
+    The few other words get no merges of their own: they stay as they are, byte by byte.
+    """
     if not word.isascii():
         return ()
     return (*word[:-1], word[-1] + END)

@@ -1,7 +1,7 @@
 """The things that mini is taught: emoji glyphs with their Unicode names and CLDR keywords.
 
-In: Unicode's emoji-test.txt and CLDR's English annotations (Debian: unicode-data, unicode-cldr-core).
-Out: Concepts in a fixed order. Knows nothing of drawing or training.
+In: Unicode's emoji-test.txt and CLDR's English annotations (Debian: unicode-data and
+unicode-cldr-core). Out: Concepts in a fixed order. Knows nothing of drawing or training.
 """
 
 from __future__ import annotations
@@ -24,16 +24,21 @@ KEPT_NAMES = {"watch", "alarm clock", "stopwatch", "hourglass done", "mantelpiec
 GENDERED = re.compile(
     r"^(man|woman|men|women)\b.+|.+\b(man|woman|men|women)\b.*|.*(mrs\.|mother).*"
 )
-KEPT_GENDERED = {"man dancing", "woman dancing", "man’s shoe", "woman’s boot", "woman’s sandal",
-                 "woman’s hat", "woman’s clothes", "old man", "old woman", "snowman"}  # fmt: skip
+KEPT_GENDERED = {
+    *("man dancing", "woman dancing", "old man", "old woman", "snowman"),
+    *("man's shoe", "woman's boot", "woman's sandal", "woman's hat", "woman's clothes"),
+}
 
 # A keyword that many concepts share says too little to stand for one of them in a caption.
 MAX_SHARED_KEYWORD = 3
 
+# Typographic quotes, as Unicode writes them, and hyphens, which nobody types into a search.
+PLAIN = str.maketrans({"\u2019": "'", "\u201c": None, "\u201d": None, "-": " "})
+
 
 @dataclass(frozen=True)
 class Concept:
-    """One drawable thing. `name` is lower case; `aliases` are other words for it, most often none to three."""
+    """One drawable thing. `name` is lower case; `aliases` are other words for it, often none."""
 
     glyph: str
     name: str
@@ -42,7 +47,10 @@ class Concept:
 
 
 def load_concepts() -> list[Concept]:
-    """Read the Unicode files and return every concept, in Unicode's order. Raises FileNotFoundError."""
+    """Read the Unicode files and return every concept, in Unicode's order.
+
+    Raises FileNotFoundError if Debian's packages are not installed.
+    """
     keywords = _keywords()
     rows = [row for row in _emoji_rows() if _is_wanted(*row)]
     usage = Counter(word for glyph, *_ in rows for word in keywords.get(_bare(glyph), ()))
@@ -72,9 +80,8 @@ def _emoji_rows() -> list[tuple[str, str, str, str]]:
         elif "; fully-qualified" in line:
             codes, comment = line.split(";")[0], line.split("#", 1)[1]
             name = re.sub(r"^\s*\S+\s+E[\d.]+\s+", "", comment)
-            rows.append(
-                ("".join(chr(int(code, 16)) for code in codes.split()), name, group, subgroup)
-            )
+            glyph = "".join(chr(int(code, 16)) for code in codes.split())
+            rows.append((glyph, name, group, subgroup))
     return rows
 
 
@@ -83,13 +90,14 @@ def _is_wanted(glyph: str, name: str, group: str, subgroup: str) -> bool:
         return False
     if ":" in name or "skin tone" in name:
         return False
-    return name in KEPT_GENDERED or not GENDERED.match(name)
+    return _plain(name) in KEPT_GENDERED or not GENDERED.match(name)
 
 
 def _keywords() -> dict[str, tuple[str, ...]]:
+    """CLDR's keywords of every character, by `_bare` glyph."""
     found: dict[str, tuple[str, ...]] = {}
     for node in ElementTree.parse(ANNOTATIONS).iter("annotation"):
-        if node.get("type") != "tts":
+        if node.get("type") != "tts":  # which are names again, for reading aloud
             words = (_plain(word.strip()) for word in (node.text or "").split("|"))
             found[_bare(node.get("cp", ""))] = tuple(dict.fromkeys(words))
     return found
@@ -101,4 +109,4 @@ def _bare(glyph: str) -> str:
 
 
 def _plain(name: str) -> str:
-    return name.lower().replace("’", "'").replace("“", "").replace("”", "").replace("-", " ")
+    return name.lower().translate(PLAIN)

@@ -1,4 +1,7 @@
-"""Glyphs of the Noto Color Emoji font as RGBA sprites. In: Concepts and the font file. Out: sprites at three sizes."""
+"""Glyphs of the Noto Color Emoji font as RGBA sprites.
+
+In: Concepts and the font file (Debian: fonts-noto-color-emoji). Out: sprites at three sizes.
+"""
 
 from __future__ import annotations
 
@@ -14,7 +17,6 @@ from training.concepts import Concept
 
 FONT = Path("/usr/share/fonts/truetype/noto/NotoColorEmoji.ttf")
 STRIKE_PX = 109  # the only size the bitmap font holds; its glyphs are 136x128
-SPRITE_PX = 128
 LEVELS = (128, 64, 32)  # halved copies, so that shrinking by more than two never aliases
 
 
@@ -26,15 +28,14 @@ class Sprite:
 
     def at_least(self, size_px: float) -> Image.Image:
         """The smallest level that needs no enlarging, else the largest."""
-        return next(
-            (level for level in reversed(self.levels) if level.width >= size_px), self.levels[0]
-        )
+        enough = (level for level in reversed(self.levels) if level.width >= size_px)
+        return next(enough, self.levels[0])
 
 
 def draw_sprites(concepts: Sequence[Concept], font_path: Path = FONT) -> list[Sprite]:
     """Draw every concept's glyph. Raises ValueError naming the glyphs that the font lacks."""
     font = ImageFont.truetype(str(font_path), STRIKE_PX)
-    blank = np.asarray(_draw(font, "\U0010fffd"))
+    blank = np.asarray(_draw(font, "\U0010fffd"))  # a private character, which no font draws
     sprites, lacking = [], []
     for concept in concepts:
         image = _draw(font, concept.glyph)
@@ -51,7 +52,7 @@ def tinted(image: Image.Image, colour: NDArray[np.float32]) -> Image.Image:
     pixels = np.asarray(image).astype(np.float32)
     light = pixels[..., :3].mean(-1, keepdims=True) / 255
     pixels[..., :3] = np.minimum(colour * (0.45 + 0.8 * light), 255)
-    return Image.fromarray(pixels.astype(np.uint8), "RGBA")
+    return Image.fromarray(pixels.astype(np.uint8))
 
 
 def _draw(font: ImageFont.FreeTypeFont, glyph: str) -> Image.Image:
@@ -62,7 +63,7 @@ def _draw(font: ImageFont.FreeTypeFont, glyph: str) -> Image.Image:
 
 
 def _shrunk(image: Image.Image, size_px: int) -> Image.Image:
-    """Centred in a square."""
+    """Centre an image in a square of this side."""
     side = max(image.size)
     square = Image.new("RGBA", (side, side))
     square.paste(image, ((side - image.width) // 2, (side - image.height) // 2))
