@@ -63,7 +63,11 @@ class UnreadableImage(ImageError):
 
 
 class ImageTooLarge(ImageError):
-    """The picture has more pixels than the limit allows."""
+    """The picture has more pixels than the limit allows. `size` is (width, height), if known."""
+
+    def __init__(self, message: str, size: tuple[int, int] | None = None) -> None:
+        super().__init__(message)
+        self.size = size
 
 
 class CatalogError(ClipsearchError):

@@ -6,8 +6,10 @@ them; each is loaded when it is needed, so that looking at a library loads no mo
 
 from __future__ import annotations
 
+import os
+import threading
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import replace
 from pathlib import Path
 from types import TracebackType
@@ -26,8 +28,8 @@ from clipsearch.errors import (
     UnknownModel,
 )
 from clipsearch.indexer.report import IndexReport, OnProgress, Progress, SkippedFile, Tally
-from clipsearch.probes import ImageProbe, Probe, Query, TextProbe, VectorProbe, parse
 from clipsearch.query.base import BaseFiles
+from clipsearch.query.given import as_query
 from clipsearch.query.search import (
     Hit,
     ProbeEncoder,
@@ -102,12 +104,17 @@ class Library:
         self._given_encoder = encoder
         self._on_download = on_download
         self._encoder: Encoder | None = None
+        self._bundle: Path | None = None  # where the encoder was loaded from
         self._catalog: Catalog | None = None
         self._files = BaseFiles(self.path / INDEX_FOLDER)
-        if not create:
-            self._opened()
-        if (self.path / CATALOG_FILE).exists():
+        self._opening = threading.RLock()  # threads that come together share one of each
+        try:
+            if not create:
+                self._opened()
             self._check_model()
+        except BaseException:
+            self.close()
+            raise
 
     def close(self) -> None:
         """Let go of files and model. A second time does nothing."""
@@ -141,16 +148,19 @@ class Library:
         there (unless `allow_empty`); LibraryLocked if another process is indexing; ModelError.
         """
         from clipsearch.indexer.commit import Committer
-        from clipsearch.indexer.merge import is_merge_due, merge
+        from clipsearch.indexer.merge import drop_unusable, is_merge_due, merge
         from clipsearch.indexer.run import apply_scans, scan_folders
+        from clipsearch.indexer.scan import Rules
 
         if not folders:
             raise FolderError("no folder was named: say which folder to index")
-        tally = Tally(on_progress)
+        tally, pace = Tally(on_progress), self._pace()
+        rules = Rules(pace.max_pixels, allow_empty)
         with self._writing(folders, allow_empty) as (catalog, model):
-            scans = scan_folders(folders, catalog, model.model_id, tally, allow_empty)
+            scans = scan_folders(folders, catalog, model.model_id, tally, rules)
+            drop_unusable(catalog, model, self._files)
             committer = Committer(catalog, model.model_id, tally)
-            apply_scans(scans, committer, self._loaded, self._pace())
+            apply_scans(scans, committer, self._loaded, pace)
             if is_merge_due(self._files.coverage(catalog, model)):
                 merge(catalog, model, self._files)
         return tally.report()
@@ -159,13 +169,14 @@ class Library:
         """The k images most like a probe, best first; fewer if there are fewer.
 
         A probe is text in the query language, a Path, a PIL image, a vector `[dim]`, a Query, or a
-        sequence of these, which count alike. Pictures of the question are left out of the answer.
+        sequence of these, which count alike (strings alone: as the words of a command line).
+        Picture files of the question are left out of the answer.
         Raises QueryError if it makes no sense, NoLibrary if nothing was ever indexed here.
         """
         if isinstance(k, bool) or not isinstance(k, int | np.integer) or k < 1:
             raise QueryError(f"{k} hits cannot be had: ask for a whole number of at least 1")
         catalog = self._opened()
-        query = self._query(probe)
+        query = as_query(probe, lambda image: image_vector(image, self._loaded()))
         model = catalog.model()
         if model is None:
             return []
@@ -188,8 +199,7 @@ class Library:
     @property
     def model_name(self) -> str:
         """The library's model, or the one that a new library will get."""
-        exists = (self.path / CATALOG_FILE).exists()
-        record = self._opened().model() if exists else None
+        record = self._model()
         if record is not None:
             return record.name
         if self._given_encoder is not None:
@@ -199,16 +209,29 @@ class Library:
     # ---- the engines, each when it is needed
 
     def _opened(self) -> Catalog:
-        from clipsearch.catalog import Catalog
+        catalog = self._existing()
+        if catalog is None:
+            raise NoLibrary(
+                f"there is no library at {self.path}: make one with clipsearch index FOLDER, "
+                "or name another with --library"
+            )
+        return catalog
 
-        if self._catalog is None:
-            if not (self.path / CATALOG_FILE).exists():
-                raise NoLibrary(
-                    f"there is no library at {self.path}: make one with clipsearch index FOLDER, "
-                    "or name another with --library"
-                )
-            self._catalog = Catalog.open(self.path / CATALOG_FILE)
-        return self._catalog
+    def _existing(self) -> Catalog | None:
+        """The catalog, if there is one."""
+        with self._opening:
+            if self._catalog is None and (self.path / CATALOG_FILE).exists():
+                from clipsearch.catalog import Catalog
+
+                # Indexing that was killed at its very beginning leaves a file with nothing in it.
+                with suppress(NoLibrary):
+                    self._catalog = Catalog.open(self.path / CATALOG_FILE)
+            return self._catalog
+
+    def _model(self) -> ModelRecord | None:
+        """The library's model, if it has one yet."""
+        catalog = self._existing()
+        return catalog.model() if catalog is not None else None
 
     @contextmanager
     def _writing(
@@ -219,38 +242,45 @@ class Library:
         from clipsearch.indexer.lock import write_lock
         from clipsearch.indexer.scan import require_pictures
 
-        if not (self.path / CATALOG_FILE).exists():
+        if self._existing() is None:
             # Whatever can go wrong must do so before there is half a library.
             require_pictures(folders, allow_empty)
             self._loaded()
         try:
             self.path.mkdir(parents=True, exist_ok=True)
         except OSError as error:
+            reason = (error.strerror or str(error)).lower()
             raise CatalogError(
-                f"no library can be made at {self.path} ({error.strerror}): name another folder"
+                f"no library can be made at {self.path} ({reason}): name another folder"
             ) from error
         with write_lock(self.path):
-            if self._catalog is None:
-                self._catalog = Catalog.open(self.path / CATALOG_FILE, create=True)
-            model = self._catalog.model() or self._catalog.set_model(_record(self._loaded()))
-            yield self._catalog, model
+            with self._opening:
+                if self._catalog is None:
+                    self._catalog = Catalog.open(self.path / CATALOG_FILE, create=True)
+            yield self._catalog, self._catalog.model() or self._adopt_model(self._catalog)
+
+    def _adopt_model(self, catalog: Catalog) -> ModelRecord:
+        """Make the model that was asked for the library's own."""
+        encoder = self._loaded()
+        place = None if self._bundle is None else os.fsencode(self._bundle)
+        return catalog.set_model(replace(_record(encoder), bundle_path=place))
 
     def _loaded(self) -> Encoder:
         """The model. Raises ModelMismatch if it is not the library's, and the errors of loading."""
-        if self._encoder is None:
-            exists = (self.path / CATALOG_FILE).exists()
-            record = self._opened().model() if exists else None
-            encoder = self._given_encoder or self._load_encoder(record)
-            if record is not None and _record(encoder).fingerprint != record.fingerprint:
-                raise self._mismatch(record, encoder.model_name)
-            self._encoder = encoder
-        return self._encoder
+        with self._opening:
+            if self._encoder is None:
+                record = self._model()
+                encoder = self._given_encoder or self._load_encoder(record)
+                if record is not None and _record(encoder).fingerprint != record.fingerprint:
+                    raise self._mismatch(record, encoder.model_name)
+                self._encoder = encoder
+            return self._encoder
 
     def _load_encoder(self, record: ModelRecord | None) -> Encoder:
         from clipsearch.clip.encoder import Encoder as ClipEncoder
 
         def load(model: str | Path) -> Encoder:
-            return ClipEncoder.load(
+            encoder = ClipEncoder.load(
                 model,
                 cache_dir=settings.cache_dir,
                 device=settings.device,
@@ -258,23 +288,33 @@ class Library:
                 offline=settings.offline,
                 on_progress=self._on_download,
             )
+            self._bundle = encoder.folder
+            return encoder
 
         settings = self.settings
         if record is None or self._wanted_model is not None:
             return load(self._wanted_model or settings.model)
-        # A model that came from a file lies in the cache under its digest.
-        converted = settings.cache_dir / "files" / record.sha256[:16]
         try:
-            return load(converted if converted.is_dir() else record.name)
+            return load(self._bundle_of(record) or record.name)
         except UnknownModel as error:
             raise ModelError(
                 f"the library {self.path} was made with a model of your own, {record.name!r}: "
                 "give its file or folder with --model"
             ) from error
 
+    def _bundle_of(self, record: ModelRecord) -> Path | None:
+        """Where the library's model was, if it is still there."""
+        from clipsearch.clip.manifest import is_bundle, read_manifest
+
+        if record.bundle_path is None:
+            return None
+        folder = Path(os.fsdecode(record.bundle_path))
+        is_there = is_bundle(folder) and read_manifest(folder).source_sha256 == record.sha256
+        return folder if is_there else None
+
     def _check_model(self) -> None:
         """Raise ModelMismatch if a model was asked for that is not the library's own."""
-        record = self._opened().model()
+        record = self._model()
         if record is None:
             return
         if self._given_encoder is not None:
@@ -310,37 +350,6 @@ class Library:
         settings = self.settings
         max_pixels = settings.max_pixels or MAX_PIXELS
         return Pace(settings.batch_size, settings.decode_threads, max_pixels)
-
-    def _query(self, probe: Any) -> Query:
-        """Any kind of probe as a Query. Raises QueryError."""
-        if isinstance(probe, Query):
-            return probe
-        if isinstance(probe, str):
-            return parse(probe)
-        if isinstance(probe, Sequence):
-            if all(isinstance(part, str) for part in probe):
-                return parse(probe)
-            return Query(tuple(self._probe(part) for part in probe))
-        return Query((self._probe(probe),))
-
-    def _probe(self, probe: Any) -> Probe:
-        if isinstance(probe, TextProbe | ImageProbe | VectorProbe):
-            return probe
-        if isinstance(probe, str):
-            parts = parse(probe).probes
-            if len(parts) == 1:
-                return parts[0]
-            raise QueryError(f'"{probe}" is more than one probe: give them one by one')
-        if isinstance(probe, Path):
-            return ImageProbe(probe)
-        if isinstance(probe, np.ndarray):
-            return VectorProbe(probe)
-        if hasattr(probe, "getexif"):  # a PIL image; asking Pillow would mean to import it
-            return VectorProbe(image_vector(probe, self._loaded()))
-        raise QueryError(
-            f"a {type(probe).__name__} cannot be looked for: give words, a Path, a PIL image, "
-            "a vector or a Query"
-        )
 
 
 def _record(encoder: Encoder) -> ModelRecord:

@@ -54,7 +54,7 @@ class Settings:
         chosen |= _from_environment(environ)
         for name, value in given.items():
             if value is not None:
-                chosen[name] = _checked(name, value, f"{name}")
+                chosen[name] = _checked(name, value, name)
         return cls(**chosen)  # type: ignore[arg-type]
 
     def library_path(self, start: Path | None = None) -> Path:
@@ -89,8 +89,11 @@ def _from_config(path: Path) -> dict[str, object]:
     except FileNotFoundError:
         return {}
     except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+        reason = "it is not UTF-8" if isinstance(error, UnicodeDecodeError) else str(error)
+        if isinstance(error, OSError) and error.strerror:  # its own text repeats the path
+            reason = error.strerror.lower()
         raise SettingsError(
-            f"the settings file {path} cannot be read ({error}): correct or remove it"
+            f"the settings file {path} cannot be read ({reason}): correct or remove it"
         ) from error
     return {
         name: _checked(name, value, f"{name} in {path}")

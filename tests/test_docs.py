@@ -13,6 +13,8 @@ import typer
 
 from clipsearch.cli.app import app, main
 from clipsearch.cli.options import ExitCode
+from tests.clip.tiny import write_bundle
+from tests.conftest import Paint
 
 ROOT = Path(__file__).resolve().parents[1]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
@@ -40,6 +42,27 @@ def test_every_command_line_of_the_readme_exists(call: list[str]) -> None:
     command = GROUP.commands[call[0]]
     # Parses the arguments without running anything; raises for an unknown option.
     command.make_context(call[0], call[1:], parent=None).close()
+
+
+def test_the_python_of_the_readme_runs(
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    tmp_path: Path,
+    paint: Paint,
+) -> None:
+    """With random weights in the place of ViT-B/32, which no test can fetch."""
+    paint("red.png"), paint("blue.png", "blue")
+    write_bundle(tmp_path / "cache" / "ViT-B-32")
+    monkeypatch.setenv("CLIPSEARCH_CACHE", str(tmp_path / "cache"))
+    monkeypatch.chdir(tmp_path)
+    blocks = re.findall(r"^```python\n(.*?)^```", README, re.MULTILINE | re.DOTALL)
+    assert len(blocks) >= 2
+    for block in blocks:
+        exec(compile(block, "README.md", "exec"), {})
+    shown = capsys.readouterr().out.splitlines()
+    assert sorted(line.split()[1] for line in shown) == [
+        str(tmp_path / "photos" / name) for name in ("blue.png", "red.png")
+    ]
 
 
 @pytest.mark.parametrize("command", COMMANDS)

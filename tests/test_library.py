@@ -5,7 +5,10 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -23,6 +26,7 @@ from clipsearch.errors import (
     UnknownModel,
 )
 from clipsearch.indexer.lock import write_lock
+from clipsearch.indexer.merge import merge
 from clipsearch.library import Library, Progress
 from clipsearch.probes import Query, TextProbe
 from clipsearch.settings import Settings
@@ -191,6 +195,20 @@ def test_a_model_that_cannot_be_fetched_leaves_no_library(
     assert not (tmp_path / "new").exists()
 
 
+def test_an_indexing_that_was_killed_at_its_beginning_can_be_repeated(
+    tmp_path: Path, photos: Path, paint: Paint
+) -> None:
+    paint("red.png")
+    (tmp_path / "l").mkdir()
+    (tmp_path / "l" / "catalog.sqlite3").touch()
+    with pytest.raises(NoLibrary, match="clipsearch index"):
+        Library(tmp_path / "l", create=False)
+    with Library(tmp_path / "l", encoder=ColourEncoder()) as library:
+        with pytest.raises(NoLibrary, match="clipsearch index"):
+            library.query("red")
+        assert library.index(photos).added == 1
+
+
 def test_no_folder_at_all_is_an_error(library: Library) -> None:
     with pytest.raises(FolderError, match="no folder"):
         library.index()
@@ -257,6 +275,51 @@ def test_queries_go_on_while_somebody_writes(painted: Library) -> None:
         assert names(painted.query("blue", k=1)) == ["blue.png"]
 
 
+def test_without_its_index_files_a_library_finds_the_same(painted: Library, photos: Path) -> None:
+    model = painted._opened().model()
+    assert model is not None
+    file = merge(painted._opened(), model, painted._files)
+    assert painted.status().index.n_base == len(COLOURS)
+    questions: list[Any] = ["red", "white - red", photos / "blue.png"]
+    before = [painted.query(question) for question in questions]
+    file.unlink()
+    assert painted.status().index.n_base == 0
+    assert [painted.query(question) for question in questions] == before
+    painted.close()
+    with Library(painted.path, encoder=ColourEncoder()) as again:
+        assert [again.query(question) for question in questions] == before
+
+
+def test_an_index_file_from_elsewhere_is_cleared_away(painted: Library, photos: Path) -> None:
+    model = painted._opened().model()
+    assert model is not None
+    file = merge(painted._opened(), model, painted._files)
+    painted.index(photos)
+    assert file.exists()
+    file.write_bytes(b"not ours")
+    assert names(painted.query("red", k=1)) == ["red.png"]
+    painted.index(photos)
+    assert not file.exists()
+
+
+def test_threads_that_come_together_share_one_model(
+    painted: Library, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    painted.close()
+    n_loaded = 0
+
+    def load(self: Library, record: object) -> ColourEncoder:
+        nonlocal n_loaded
+        n_loaded += 1
+        time.sleep(0.05)
+        return ColourEncoder()
+
+    monkeypatch.setattr(Library, "_load_encoder", load)
+    with Library(painted.path) as library, ThreadPoolExecutor(4) as pool:
+        hits = list(pool.map(library.query, ["red"] * 4))
+    assert n_loaded == 1 and all(found == hits[0] for found in hits)
+
+
 def test_status_counts_what_is_there(painted: Library, photos: Path, paint: Paint) -> None:
     (photos / "broken.jpg").write_bytes(b"no picture")
     (photos / "red.png").unlink()
@@ -310,12 +373,25 @@ def test_looking_at_a_library_loads_no_model(painted: Library) -> None:
 
 
 def test_reading_writes_nothing(painted: Library, photos: Path) -> None:
-    painted.query("red")
-    before = (painted.path / "catalog.sqlite3").stat().st_mtime_ns
-    painted.query(photos / "red.png")
-    painted.status(), painted.errors()
-    assert (painted.path / "catalog.sqlite3").stat().st_mtime_ns == before
-    assert not (painted.path / "index").exists()
+    def state() -> dict[str, tuple[int, bytes]]:
+        files = [path for path in painted.path.rglob("*") if path.is_file()]
+        return {str(path): (path.stat().st_mtime_ns, path.read_bytes()) for path in files}
+
+    painted.close()
+    before = state()
+    with Library(painted.path, create=False, encoder=ColourEncoder()) as library:
+        library.query("red"), library.query(photos / "red.png"), library.status(), library.errors()
+        with pytest.raises(QueryError):
+            library.query(photos / "not there.png")
+    assert state() == before
+    assert {Path(name).name for name in before} == {"catalog.sqlite3", "write.lock"}
+
+
+def test_a_library_that_is_refused_is_let_go_of(painted: Library) -> None:
+    painted.close()
+    with pytest.raises(ModelMismatch):
+        Library(painted.path, encoder=ColourEncoder("grey"))
+    assert not (painted.path / "catalog.sqlite3-wal").exists()  # goes with the last connection
 
 
 # ---- with a real model of random weights
@@ -335,7 +411,13 @@ def test_a_model_from_a_folder_indexes_and_answers(
         copy.close()
     with Library(tmp_path / "l", model=bundle) as again:
         assert again.model_name == "tiny" and again.index(photos).unchanged == 2
+    with Library(tmp_path / "l") as without:  # it knows where its model was
+        assert names(without.query(red)) == ["blue.png"]
+    write_bundle(bundle, seed=1)  # another model in its place
     with Library(tmp_path / "l") as without, pytest.raises(ModelError, match="--model"):
+        without.query("red")
+    bundle.rename(bundle.with_name("elsewhere"))
+    with Library(tmp_path / "l") as without, pytest.raises(ModelError, match=r"'tiny'.*--model"):
         without.query("red")
 
 

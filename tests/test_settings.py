@@ -111,3 +111,11 @@ def test_the_nearest_library_upward_is_found(tmp_path: Path) -> None:
 def test_without_a_library_upward_it_is_the_users_own(tmp_path: Path) -> None:
     path = Settings().library_path(tmp_path)
     assert path.is_absolute() and path.name == "library" and path.parent.name == "clipsearch"
+
+
+def test_a_settings_file_that_is_a_folder_or_no_text_is_one_sentence(tmp_path: Path) -> None:
+    with pytest.raises(SettingsError, match=rf"{tmp_path} cannot be read \(is a directory\): "):
+        Settings.load(environ={}, config_file=tmp_path)
+    (tmp_path / "config.toml").write_bytes(b"\xff\xfe")
+    with pytest.raises(SettingsError, match="not UTF-8"):
+        Settings.load(environ={}, config_file=tmp_path / "config.toml")

@@ -37,6 +37,7 @@ def create_library() -> None:
         sa.Column("preprocessing", sa.JSON(), nullable=False),
         sa.Column("activation", sa.String(), nullable=False),
         sa.Column("dtype", sa.String(), nullable=False),
+        sa.Column("bundle_path", sa.LargeBinary(), nullable=True),
         sa.PrimaryKeyConstraint("model_id", name="pk_models"),
     )
     op.create_table(

@@ -3,18 +3,15 @@ sees that before the end."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
-from pathlib import Path
+import os
 from typing import Any, TypedDict, Unpack
 
 import numpy as np
 from numpy.typing import NDArray
-from sqlalchemy import Connection, case, delete, insert, select, update
+from sqlalchemy import LargeBinary, case, cast, delete, insert, literal, select, update
 
 from clipsearch.catalog import blobs
-from clipsearch.catalog.database import in_words
-from clipsearch.catalog.reads import CatalogReads, ImageIds, among, dimension_of
+from clipsearch.catalog.reads import ImageIds, Snapshot, among, dimension_of
 from clipsearch.catalog.records import FolderRecord, ImageState, ModelRecord
 from clipsearch.catalog.tables import FolderRow, ImageRow, LibraryRow, ModelRow, VectorRow
 from clipsearch.errors import CatalogError, ModelMismatch
@@ -40,18 +37,9 @@ class ImageChanges(ImageDetails, total=False):
     content_hash: bytes | None
 
 
-class Batch(CatalogReads):
+class Batch(Snapshot):
     """Comes from `Catalog.begin()`. Raises CatalogError where a change contradicts the catalog, and
     then the whole batch is rolled back."""
-
-    def __init__(self, connection: Connection, path: Path) -> None:
-        super().__init__(path)
-        self._connection = connection
-
-    @contextmanager
-    def _reading(self) -> Iterator[Connection]:
-        with in_words(self.path):
-            yield self._connection
 
     def set_model(self, model: ModelRecord, *, replace: bool = False) -> ModelRecord:
         """Make this the library's model and return it with its id.
@@ -78,6 +66,14 @@ class Batch(CatalogReads):
             return known
         added = self._connection.execute(insert(FolderRow).values(path=path))
         return FolderRecord(_new_id(added.inserted_primary_key), path)
+
+    def take_over(self, inner: FolderRecord, outer: FolderRecord) -> None:
+        """Hand the images of a root over to a root around it; their files stay where they are."""
+        # SQLite joins bytes as text, without looking at them, so they only have to be named bytes.
+        prefix = os.path.relpath(inner.path_bytes, outer.path_bytes) + b"/"
+        path = cast(literal(prefix, LargeBinary).concat(ImageRow.relative_path), LargeBinary)
+        statement = update(ImageRow).where(ImageRow.folder_id == inner.folder_id)
+        self._connection.execute(statement.values(folder_id=outer.folder_id, relative_path=path))
 
     def remove_folder(self, folder_id: int) -> None:
         """Forget a root that has no images any more. Raises CatalogError if it has."""
@@ -184,6 +180,7 @@ class Batch(CatalogReads):
             "preprocessing": dict(model.preprocessing),
             "activation": model.activation,
             "dtype": model.dtype,
+            "bundle_path": model.bundle_path,
         }
         added = self._connection.execute(insert(ModelRow).values(values))
         model_id = _new_id(added.inserted_primary_key)

@@ -103,4 +103,7 @@ def _make_empty_file(path: Path) -> None:
         path.parent.mkdir(parents=True, exist_ok=True)
         path.touch()
     except OSError as error:
-        raise CatalogError(f"no library can be made at {path}: {error.strerror}") from error
+        reason = (error.strerror or str(error)).lower()
+        raise CatalogError(
+            f"no library can be made at {path} ({reason}): name another folder"
+        ) from error

@@ -3,6 +3,7 @@ what SQLite's errors mean in words. Knows nothing of tables."""
 
 from __future__ import annotations
 
+import os
 import sqlite3
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -10,7 +11,7 @@ from pathlib import Path
 
 from sqlalchemy import Connection, Engine, create_engine, event
 from sqlalchemy.exc import DBAPIError
-from sqlalchemy.pool import QueuePool
+from sqlalchemy.pool import NullPool, QueuePool
 
 from clipsearch.errors import CatalogError, LibraryLocked
 
@@ -35,10 +36,17 @@ def open_engine(path: Path, *, foreign_keys: bool = True) -> Engine:
     def connect() -> sqlite3.Connection:
         return _connect(path, foreign_keys)
 
-    # The pool gives a connection to one thread at a time, which is all that SQLite asks for.
-    engine = create_engine("sqlite+pysqlite://", creator=connect, poolclass=QueuePool)
+    # The pool gives a connection to one thread at a time, which is all that SQLite asks for. One
+    # that takes the file for frozen is not kept, because that may not last.
+    pool = NullPool if is_read_only(path) else QueuePool
+    engine = create_engine("sqlite+pysqlite://", creator=connect, poolclass=pool)
     event.listen(engine, "begin", _begin)
     return engine
+
+
+def is_read_only(path: Path) -> bool:
+    """Whether nothing can be made beside the file, as on read-only media."""
+    return not os.access(path.parent, os.W_OK)
 
 
 @contextmanager
@@ -105,8 +113,12 @@ def meaning(path: Path, error: BaseException | None) -> CatalogError:
 
 
 def _connect(path: Path, foreign_keys: bool) -> sqlite3.Connection:
+    # SQLite can read a file in WAL mode without making files beside it only if it may take it for
+    # frozen. It is, unless somebody else has it open, who has made those files then.
+    is_frozen = is_read_only(path) and not path.with_name(f"{path.name}-wal").exists()
+    mode = "mode=ro&immutable=1" if is_frozen else "mode=rw"  # rw: one that has gone stays so
     connection = sqlite3.connect(
-        f"{path.absolute().as_uri()}?mode=rw",  # rw: a file that has gone is not made anew, empty
+        f"{path.absolute().as_uri()}?{mode}",
         uri=True,
         timeout=BUSY_SECONDS,
         isolation_level=None,  # the driver begins no transactions of its own; see _begin

@@ -16,7 +16,14 @@ from pathlib import Path
 
 from sqlalchemy import Connection, Engine, insert
 
-from clipsearch.catalog.database import ensure_wal, meaning, open_engine, reading, writing
+from clipsearch.catalog.database import (
+    ensure_wal,
+    is_read_only,
+    meaning,
+    open_engine,
+    reading,
+    writing,
+)
 from clipsearch.catalog.tables import LibraryRow
 from clipsearch.errors import CatalogError, CatalogTooNew, NoLibrary
 
@@ -53,6 +60,8 @@ def prepare(engine: Engine, path: Path, *, create: bool, schema: Schema) -> None
         revision = _revision(connection, path, schema)
     if revision is None and not create:
         raise NoLibrary(f"{path} is empty: index a folder to make a library there")
+    if revision == schema.head and is_read_only(path):
+        return
     ensure_wal(engine, path)
     if revision != schema.head:
         _migrate(path, schema)
@@ -67,7 +76,11 @@ def _revision(connection: Connection, path: Path, schema: Schema) -> str | None:
                 f"{path} is the database of another program: choose another folder for the library"
             )
         return None
-    found = connection.exec_driver_sql("SELECT version_num FROM alembic_version").scalar_one()
+    found = connection.exec_driver_sql("SELECT max(version_num) FROM alembic_version").scalar_one()
+    if found is None:
+        raise CatalogError(
+            f"{path} does not say which version made it: restore it from a copy, or move it away"
+        )
     if found not in schema.revisions:
         raise CatalogTooNew(
             f"{path} was made by a newer version of clipsearch (its schema is {found}, the newest "

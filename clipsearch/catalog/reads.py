@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from sqlalchemy import Connection, Row, Select, and_, func, or_, select, union
+from sqlalchemy import Connection, Row, Select, and_, func, or_, select, text, union
 from sqlalchemy.sql.elements import ColumnElement
 
 from clipsearch.catalog import blobs
@@ -199,6 +199,14 @@ class CatalogReads(ABC):
             half = _unpack(connection, rows, dimension)
         return np.array([row[0] for row in rows], dtype=np.int64), half.astype(np.float32)
 
+    def with_vector(self, model_id: int, image_ids: ImageIds) -> set[int]:
+        """Those of these images that have a vector, in every state; no vector is read."""
+        statement = select(VectorRow.image_id).where(
+            VectorRow.model_id == model_id, among(VectorRow.image_id, image_ids)
+        )
+        with self._reading() as connection:
+            return set(connection.execute(statement).scalars())
+
     def vector_batches(
         self, model_id: int, after_vector_id: int = 0, batch_size: int = 4096
     ) -> Iterator[VectorBatch]:
@@ -221,6 +229,13 @@ class CatalogReads(ABC):
                     image_ids=np.array([row[0] for row in rows], dtype=np.int64),
                     vectors=_unpack(connection, rows, dimension),
                 )
+
+    def revision(self) -> int:
+        """The highest vector_id that was ever given, even if its vector is gone: it only grows."""
+        statement = text("SELECT seq FROM sqlite_sequence WHERE name = :table")
+        with self._reading() as connection:
+            found = connection.execute(statement, {"table": VectorRow.__tablename__})
+            return found.scalar_one_or_none() or 0
 
     def last_vector_id(self, model_id: int) -> int:
         """The newest revision of this model's vectors, 0 if there are none."""
@@ -262,7 +277,7 @@ class CatalogReads(ABC):
 
 
 class Snapshot(CatalogReads):
-    """One committed state of a catalog, whatever is committed meanwhile."""
+    """One state of a catalog, that of an open transaction, whatever is committed meanwhile."""
 
     def __init__(self, connection: Connection, path: Path) -> None:
         super().__init__(path)
@@ -274,7 +289,7 @@ class Snapshot(CatalogReads):
             yield self._connection
 
 
-def _models() -> Select[str, str, int, Mapping[str, Any], str, str, int]:
+def _models() -> Select[str, str, int, Mapping[str, Any], str, str, int, bytes | None]:
     return select(
         ModelRow.name,
         ModelRow.sha256,
@@ -283,6 +298,7 @@ def _models() -> Select[str, str, int, Mapping[str, Any], str, str, int]:
         ModelRow.activation,
         ModelRow.dtype,
         ModelRow.model_id,
+        ModelRow.bundle_path,
     )
 
 

@@ -25,10 +25,11 @@ class ModelRecord:
     activation: str = ""
     dtype: str = "float32"  # what it computed in; vectors are stored as float16 whatever it was
     model_id: int = 0
+    bundle_path: bytes | None = None  # the folder that it was loaded from, absolute
 
     @property
     def fingerprint(self) -> tuple[str, int, str, str]:
-        """What decides whether two models make the same vectors; name and precision do not."""
+        """What decides whether two models make the same vectors: not name, place and precision."""
         # Through JSON, so that a tuple and the list that it became in the database are the same.
         preprocessing = json.dumps(self.preprocessing, sort_keys=True)
         return self.sha256, self.dimension, preprocessing, self.activation
@@ -50,7 +51,8 @@ class FolderRecord:
 class ImageRecord:
     """One file that the library knows. Paths are bytes, separated by `/`.
 
-    Hash and sizes in pixels are None where the file could not be read; `reason` says why then.
+    The hash is None where not even the bytes could be read; `reason` says why. An unreadable image
+    has a size in pixels only if it was refused for it.
     """
 
     image_id: int

@@ -50,6 +50,7 @@ class ModelRow(Base):
     preprocessing: Mapped[Mapping[str, Any]] = mapped_column(JSON)
     activation: Mapped[str]
     dtype: Mapped[str]
+    bundle_path: Mapped[bytes | None]
 
 
 class FolderRow(Base):

@@ -67,11 +67,30 @@ def main(arguments: Sequence[str] | None = None) -> int:
         render.complain(str(error))
         return error.exit_code
     except typer.TyperException as error:
-        render.complain(f"{error.format_message().rstrip('.')}; see clipsearch --help")
+        render.complain(misuse(error))
         return ExitCode.ERROR
     except render.OutputClosed:
         render.let_go_of_output()
         return ExitCode.OUTPUT_CLOSED
+    except OSError as error:  # what no other layer foresaw, and Typer's own output
+        render.let_go_of_output()
+        render.complain(refusal(error))
+        return ExitCode.ERROR
     if code == ExitCode.INTERRUPTED:  # what Typer makes of KeyboardInterrupt
         render.complain("interrupted; what was finished is kept")
     return code
+
+
+def misuse(error: typer.TyperException) -> str:
+    """Give Typer's message in our form, with the command whose help explains more."""
+    message = error.format_message().rstrip(".")
+    context: typer.Context | None = getattr(error, "ctx", None)
+    command = context.command_path if context else "clipsearch"
+    return f"{message[:1].lower()}{message[1:]}; see {command} --help"
+
+
+def refusal(error: OSError) -> str:
+    """Say what the system refused, and for which file."""
+    what = (error.strerror or str(error) or type(error).__name__).lower()
+    where = f"{error.filename}: {what}" if error.filename is not None else what
+    return f"the system refused ({where}): check permissions, disk space and where output goes"

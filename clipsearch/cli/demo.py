@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from clipsearch.cli import render
-from clipsearch.cli.options import ExitCode, JsonOption, LibraryOption
+from clipsearch.cli.options import ExitCode, JsonOption, LibraryOption, given_path
 from clipsearch.errors import FolderError
 
 if TYPE_CHECKING:
@@ -51,7 +51,13 @@ class Shown:
 
 def demo(
     sheet: Annotated[
-        Path, typer.Option("--sheet", metavar="FILE.html", help="Where to write the contact sheet.")
+        Path,
+        typer.Option(
+            "--sheet",
+            metavar="FILE.html",
+            parser=given_path,
+            help="Where to write the contact sheet.",
+        ),
     ] = Path("clipsearch-demo.html"),
     library: LibraryOption = None,
     as_json: JsonOption = False,

@@ -8,18 +8,21 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from clipsearch.cli import render
-from clipsearch.cli.options import ExitCode, JsonOption, LibraryOption, ModelOption
+from clipsearch.cli.options import ExitCode, JsonOption, LibraryOption, ModelOption, given_path
 
 if TYPE_CHECKING:
     from clipsearch.library import IndexReport
 
 COUNTS = ("added", "updated", "moved", "returned", "missing", "unchanged")
-N_SHOWN = 10  # skipped files named on standard error; the rest is in `clipsearch errors`
+N_SHOWN = 10  # skipped files named on standard error; --json has them all
 
 
 def index(
     folders: Annotated[
-        list[Path], typer.Argument(metavar="PATH", help="Folders with pictures, searched deep.")
+        list[Path],
+        typer.Argument(
+            metavar="PATH", parser=given_path, help="Folders with pictures, searched deep."
+        ),
     ],
     confirmed: Annotated[
         bool, typer.Option("--yes", help="A folder may have lost all its pictures; they are gone.")
@@ -52,7 +55,8 @@ def to_json(report: IndexReport) -> dict[str, Any]:
     counts: dict[str, Any] = {name: getattr(report, name) for name in COUNTS}
     return counts | {
         "skipped": [
-            render.path_fields(file.path) | {"reason": file.reason} for file in report.skipped
+            render.path_fields(file.path) | {"reason": render.reason(file)}
+            for file in report.skipped
         ],
         "seconds": round(report.seconds, 3),
         "images_per_second": round(report.images_per_second, 3),
@@ -70,6 +74,6 @@ def summary(report: IndexReport) -> str:
 
 def name_skipped(report: IndexReport) -> None:
     for file in report.skipped[:N_SHOWN]:
-        render.note(f"skipped {file.path}: {file.reason}")
+        render.note(f"skipped {file.path}: {render.reason(file)}")
     if len(report.skipped) > N_SHOWN:
-        render.note(f"and {len(report.skipped) - N_SHOWN:,} more: see clipsearch errors")
+        render.note(f"and {len(report.skipped) - N_SHOWN:,} more: see clipsearch errors, or --json")

@@ -11,12 +11,34 @@ from typing import Annotated
 
 import typer
 
+
+def given_path(text: str | Path) -> Path:
+    """Read a path from the command line, or a default. An empty one would be the working folder."""
+    return Path(given_text(str(text)))
+
+
+def given_text(text: str) -> str:
+    """Refuse an empty argument: it is what a shell makes of a variable that is not set."""
+    if not text.strip():
+        raise typer.BadParameter("it is empty, as a variable that is not set would be")
+    return text
+
+
+def whole_number(text: str) -> int:
+    """Read a whole number from the command line."""
+    try:
+        return int(text)
+    except ValueError:
+        raise typer.BadParameter(f'"{text}" is no whole number') from None
+
+
 LibraryOption = Annotated[
     Path | None,
     typer.Option(
         "--library",
         "-L",
         metavar="DIR",
+        parser=given_path,
         help="The library's folder. Else CLIPSEARCH_LIBRARY, else the nearest .clipsearch folder "
         "upward, else your default library.",
         show_default=False,
@@ -27,6 +49,7 @@ ModelOption = Annotated[
     typer.Option(
         "--model",
         metavar="NAME|FILE",
+        parser=given_text,
         help="The model, by name or file. Else the library's own, or ViT-B/32 for a new library.",
         show_default=False,
     ),

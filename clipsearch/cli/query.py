@@ -8,9 +8,16 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from clipsearch.cli import render
-from clipsearch.cli.options import ExitCode, JsonOption, LibraryOption, ModelOption
+from clipsearch.cli.options import (
+    ExitCode,
+    JsonOption,
+    LibraryOption,
+    ModelOption,
+    given_path,
+    whole_number,
+)
 from clipsearch.errors import QueryError
-from clipsearch.probes import parse
+from clipsearch.probes import ImageProbe, Query, parse
 
 if TYPE_CHECKING:
     from clipsearch.library import Hit
@@ -21,14 +28,21 @@ def query(
         list[str],
         typer.Argument(metavar="PROBE", help="Words, or a picture: ./cat.jpg", show_default=False),
     ],
-    k: Annotated[int, typer.Option("-k", help="How many hits.")] = 10,
+    k: Annotated[
+        int, typer.Option("-k", metavar="NUMBER", parser=whole_number, help="How many hits.")
+    ] = 10,
     paths: Annotated[bool, typer.Option("--paths", help="Only the paths, one on a line.")] = False,
     nul: Annotated[
         bool, typer.Option("-0", help="Only the paths, each ended by a NUL, for xargs -0.")
     ] = False,
     sheet: Annotated[
         Path | None,
-        typer.Option("--sheet", metavar="FILE.html", help="Also write a page with the pictures."),
+        typer.Option(
+            "--sheet",
+            metavar="FILE.html",
+            parser=given_path,
+            help="Also write a page with the pictures.",
+        ),
     ] = None,
     library: LibraryOption = None,
     model: ModelOption = None,
@@ -55,15 +69,19 @@ def query(
     else:
         render.hits(found)
     if sheet is not None:
-        write_sheet(sheet, words, found)
+        write_sheet(sheet, parsed, found)
     if not found:
         render.note(f"nothing found for {words!r}")
     return ExitCode.DONE if found else ExitCode.NOTHING_FOUND
 
 
-def write_sheet(file: Path, words: str, found: list[Hit]) -> None:
+def write_sheet(file: Path, query: Query, found: list[Hit]) -> None:
     from clipsearch.cli.sheet import SheetQuery, save_sheet, sheet_html
 
-    page = sheet_html("clipsearch", "", [SheetQuery.of(words, found)])
+    first, *others = query.probes
+    probe: str | Path = query.text
+    if isinstance(first, ImageProbe) and not others:
+        probe = first.path.expanduser()
+    page = sheet_html("clipsearch", "", [SheetQuery.of(probe, found)])
     save_sheet(file, page)
     render.note(f"contact sheet: {file}")

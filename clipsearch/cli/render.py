@@ -14,18 +14,24 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from time import monotonic
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TextIO
+
+from clipsearch.errors import ClipsearchError
 
 if TYPE_CHECKING:
     from rich.table import Table
 
-    from clipsearch.library import Hit, Progress
+    from clipsearch.library import Hit, Progress, SkippedFile
 
 STAGES = {"scan": "Looking for pictures", "encode": "Indexing"}
 
 
 class OutputClosed(Exception):
     """Whoever reads our output has gone, as `head` does."""
+
+
+class OutputFailed(ClipsearchError):
+    """Standard output takes nothing: its disk is full, or it was closed before we began."""
 
 
 # --- text and bytes ---------------------------------------------------------------------------
@@ -37,18 +43,34 @@ def text(line: str) -> None:
 
 
 def write(data: bytes) -> None:
-    """Write bytes to standard output now. Raises OutputClosed if nobody reads them."""
+    """Write bytes to standard output now. Raises OutputClosed if nobody reads them, OutputFailed.
+
+    A stream that the shell closed (`>&-`) is None.
+    """
+    if sys.stdout is None:
+        raise OutputFailed("standard output is closed: send it to a file or a pipe")
     try:
         sys.stdout.flush()
         sys.stdout.buffer.write(data)
         sys.stdout.buffer.flush()
     except BrokenPipeError as error:
         raise OutputClosed from error
+    except OSError as error:
+        let_go_of_output()
+        reason = (error.strerror or str(error)).lower()
+        raise OutputFailed(
+            f"standard output cannot be written ({reason}): free some space, or send it elsewhere"
+        ) from error
 
 
 def note(message: str) -> None:
-    """Write one line to standard error."""
-    print(printable(message), file=sys.stderr, flush=True)
+    """Write one line to standard error, if it takes any: a message is no reason to fail."""
+    if sys.stderr is None:  # print would take standard output instead
+        return
+    try:
+        print(printable(message), file=sys.stderr, flush=True)
+    except OSError:
+        let_go_of(sys.stderr)
 
 
 def complain(message: str) -> None:
@@ -58,8 +80,13 @@ def complain(message: str) -> None:
 
 def let_go_of_output() -> None:
     """Point standard output at nothing, so that Python's last flush does not fail once more."""
+    if sys.stdout is not None:
+        let_go_of(sys.stdout)
+
+
+def let_go_of(stream: TextIO) -> None:
     nothing = os.open(os.devnull, os.O_WRONLY)
-    os.dup2(nothing, sys.stdout.fileno())
+    os.dup2(nothing, stream.fileno())
     os.close(nothing)
 
 
@@ -78,7 +105,7 @@ def escaped(character: str) -> str:
 
 
 def on_terminal() -> bool:
-    return sys.stdout.isatty()
+    return sys.stdout is not None and sys.stdout.isatty()
 
 
 # --- JSON -------------------------------------------------------------------------------------
@@ -111,6 +138,12 @@ def path_fields(path: Path) -> dict[str, str]:
 def hit_fields(hit: Hit) -> dict[str, object]:
     """Give the JSON fields of a hit."""
     return {"image_id": hit.image_id, **path_fields(hit.path), "score": round(hit.score, 6)}
+
+
+def reason(file: SkippedFile) -> str:
+    """Give the reason why a file was skipped, to stand beside its path: without its name."""
+    name = printable(file.path.name)
+    return file.reason.removeprefix(f"{name} ").removeprefix("is ")
 
 
 # --- tables -----------------------------------------------------------------------------------
@@ -181,7 +214,7 @@ def columns(rows: Sequence[Sequence[str]]) -> None:
 @contextmanager
 def progress() -> Iterator[Callable[[Progress], None]]:
     """Show how far indexing is: a bar on a terminal, else a line on standard error now and then."""
-    if not sys.stderr.isatty():
+    if sys.stderr is None or not sys.stderr.isatty():
         yield SparseLines()
         return
     from rich.console import Console
@@ -238,7 +271,7 @@ def pace(now: Progress) -> str:
     parts = [f"{now.n_done:,}/{now.n_total:,}" if now.n_total else f"{now.n_done:,}"]
     if now.images_per_second:
         parts.append(f"{now.images_per_second:.1f} images/s")
-    if now.seconds_left is not None:
+    if now.seconds_left is not None and now.n_done < now.n_total:
         parts.append(f"{duration(now.seconds_left)} left")
     if now.n_skipped:
         parts.append(f"{now.n_skipped:,} skipped")

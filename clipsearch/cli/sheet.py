@@ -18,7 +18,7 @@ from clipsearch.errors import ClipsearchError, ImageError
 if TYPE_CHECKING:
     from clipsearch.library import Hit
 
-THUMBNAIL_PX = 192
+THUMBNAIL_PX = 256
 
 STYLE = """
 :root { color-scheme: light dark; --page: #f6f6f4; --card: #fff; --ink: #1d1d1f; --soft: #6b6b70;
@@ -34,7 +34,8 @@ section { margin-top: 2.2rem; }
 h2 { display: flex; align-items: center; gap: .7rem; margin: 0 0 .8rem; font-size: 1.1rem;
   font-weight: 600; }
 h2 img { width: 3.6rem; height: 3.6rem; object-fit: cover; border-radius: .5rem; }
-.hits { display: grid; grid-template-columns: repeat(auto-fill, minmax(9.5rem, 1fr)); gap: .9rem; }
+.hits { display: grid; grid-template-columns: repeat(auto-fill, minmax(min(12.5rem, 45%), 1fr));
+  gap: .9rem; }
 figure { margin: 0; background: var(--card); border: 1px solid var(--line); border-radius: .7rem;
   overflow: hidden; }
 figure > img, .gone { display: block; width: 100%; aspect-ratio: 1; object-fit: cover; }
@@ -50,7 +51,7 @@ figcaption { padding: .5rem .65rem .65rem; font-size: .8rem; overflow-wrap: anyw
 
 @dataclass(frozen=True)
 class SheetHit:
-    name: str
+    path: Path
     score: float
     thumbnail: bytes | None  # JPEG; None where the file cannot be read any more
     caption: str = ""
@@ -75,7 +76,7 @@ class SheetQuery:
         captions = captions or {}
         hits = tuple(
             SheetHit(
-                name=hit.path.name,
+                path=hit.path,
                 score=hit.score,
                 thumbnail=thumbnail_or_none(hit.path),
                 caption=captions.get(hit.path.name, ""),
@@ -121,7 +122,8 @@ def section(query: SheetQuery) -> str:
 
 def figure(hit: SheetHit, best: float) -> str:
     if hit.thumbnail:
-        picture = f'<img src="{data_url(hit.thumbnail)}" alt="{safe(hit.caption or hit.name)}">'
+        words = hit.caption or hit.path.name
+        picture = f'<img src="{data_url(hit.thumbnail)}" alt="{safe(words)}">'
     else:
         picture = '<span class="gone">not readable now</span>'
     # The bar compares hits with the best one of their query; the number is the cosine itself.
@@ -130,7 +132,8 @@ def figure(hit: SheetHit, best: float) -> str:
     return (
         f'<figure>{picture}<figcaption><span class="score">{hit.score:.3f}</span>'
         f'<span class="bar"><i style="width:{width}%"></i></span>'
-        f'<span class="soft">{safe(hit.name)}</span>{caption}</figcaption></figure>'
+        f'<span class="soft" title="{safe(str(hit.path))}">{safe(hit.path.name)}</span>{caption}'
+        "</figcaption></figure>"
     )
 
 
@@ -148,5 +151,6 @@ def save_sheet(file: Path, page: str) -> None:
         file.write_text(page, encoding="utf-8")
     except OSError as error:
         raise ClipsearchError(
-            f"the contact sheet {file} cannot be written ({error.strerror}): name another file"
+            f"the contact sheet {file} cannot be written "
+            f"({(error.strerror or str(error)).lower()}): name another file"
         ) from error

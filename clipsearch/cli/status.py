@@ -37,10 +37,14 @@ def errors(
     with Library(library, model=model, create=False) as opened:
         found = opened.errors()
     if as_json:
-        files = [render.path_fields(error.path) | {"reason": error.reason} for error in found]
+        files = [
+            render.path_fields(error.path) | {"reason": render.reason(error)} for error in found
+        ]
         render.json_object({"errors": files})
     elif found:
-        render.rows_of_paths(("reason", "path"), [(error.reason, error.path) for error in found])
+        render.rows_of_paths(
+            ("reason", "path"), [(render.reason(error), error.path) for error in found]
+        )
     else:
         render.note("every file could be read")
     return ExitCode.DONE

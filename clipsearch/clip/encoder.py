@@ -49,6 +49,7 @@ class Encoder:
         Raises SettingsError for a device or precision that there is not.
         """
         self._bundle = bundle
+        self.folder: Path | None = None  # where the bundle lies, if it was loaded from there
         self._device = _device(device)
         self.precision: Precision = _precision(precision, self._device)
         self._model = lower_precision(bundle.model, getattr(torch, self.precision)).to(self._device)
@@ -76,7 +77,9 @@ class Encoder:
         # A wrong option must not come to light after a long download only.
         _precision(precision, _device(device))
         folder = find_model(name_or_path, ModelCache(cache_dir, offline, on_progress))
-        return cls(load_bundle(folder), device, precision)
+        encoder = cls(load_bundle(folder), device, precision)
+        encoder.folder = folder.resolve()
+        return encoder
 
     @property
     def model_name(self) -> str:

@@ -7,6 +7,8 @@ imported only to convert.
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from filelock import FileLock
@@ -101,15 +103,22 @@ def _converted(path: Path, cache: ModelCache) -> Path:
     return folder
 
 
-def _lock(folder: Path) -> FileLock:
+@contextmanager
+def _lock(folder: Path) -> Iterator[None]:
+    lock = FileLock(folder.with_name(folder.name + ".lock"))
     try:
         folder.parent.mkdir(parents=True, exist_ok=True)
+        lock.acquire()
     except OSError as error:
+        reason = (error.strerror or str(error)).lower()
         raise ModelError(
-            f"models cannot be kept in {folder.parent} ({error.strerror}): choose another cache"
-            " folder"
+            f"models cannot be kept in {folder.parent} ({reason}): choose another cache folder "
+            "with CLIPSEARCH_CACHE"
         ) from error
-    return FileLock(folder.with_name(folder.name + ".lock"))
+    try:
+        yield
+    finally:
+        lock.release()
 
 
 def _convert(path: Path, folder: Path, sha256: str, cache: ModelCache) -> None:

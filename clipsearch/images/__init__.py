@@ -5,7 +5,7 @@ Knows nothing of models, vectors or databases.
 
 from clipsearch.images.colour import to_rgb
 from clipsearch.images.decode import MAX_PIXELS, DecodedImage, decode, decode_file, upright_rgb
-from clipsearch.images.discover import EXTENSIONS, ImageFile, Skipped, discover
+from clipsearch.images.discover import EXTENSIONS, ImageFile, Skipped, discover, signature
 from clipsearch.images.fingerprint import HASH_BYTES, content_hash
 from clipsearch.images.metadata import orientation, taken_at
 from clipsearch.images.opening import open_picture, shown
@@ -25,6 +25,7 @@ __all__ = [
     "open_picture",
     "orientation",
     "shown",
+    "signature",
     "taken_at",
     "thumbnail",
     "to_rgb",

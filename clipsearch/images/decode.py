@@ -122,7 +122,7 @@ def upright_rgb(image: Image.Image) -> Image.Image:
             if turn is not None:
                 upright = rgb.transpose(turn)
     except PILLOW_ERRORS as error:
-        raise UnreadableImage(f"The picture given cannot be loaded ({_reason(error)})") from error
+        raise UnreadableImage(f"the picture given cannot be loaded ({_reason(error)})") from error
     upright.info.clear()  # else whoever honours EXIF next would turn it again
     return upright
 
@@ -150,7 +150,8 @@ def _check_size(size: tuple[int, int], name: str, max_pixels: int) -> None:
     if width * height > max_pixels:
         raise ImageTooLarge(
             f"{name} is {width:,} x {height:,} = {width * height:,} pixels, more than the limit of "
-            f"{max_pixels:,}; make it smaller or raise the limit"
+            f"{max_pixels:,}; make it smaller, or raise CLIPSEARCH_MAX_PIXELS",
+            size,
         )
 
 

@@ -21,6 +21,7 @@ EXTENSIONS = frozenset(
 )
 # A library can lie among the pictures; what it holds is not part of the collection.
 LIBRARY_SUFFIX = b".clipsearch"
+_LAST_NS = 2**63 - 1
 
 
 @dataclass(frozen=True)
@@ -41,6 +42,14 @@ class Skipped:
     reason: str
 
 
+def signature(status: os.stat_result) -> tuple[int, int]:
+    """Size and time of the last change in nanoseconds: what tells whether a file has changed.
+
+    Times beyond the year 2262 do not fit 64 bits, which is what databases keep, and are cut off.
+    """
+    return status.st_size, max(-_LAST_NS, min(status.st_mtime_ns, _LAST_NS))
+
+
 def discover(root: Path, on_problem: Callable[[Skipped], None]) -> Iterator[ImageFile]:
     """Walk a folder, sorted by relative path as bytes.
 
@@ -52,16 +61,16 @@ def discover(root: Path, on_problem: Callable[[Skipped], None]) -> Iterator[Imag
     try:
         names = _names(top)
     except FileNotFoundError as error:
-        raise FolderError(f"There is no folder {shown(top)}; check the path") from error
+        raise FolderError(f"there is no folder {shown(top)}: check the spelling") from error
     except NotADirectoryError as error:
-        raise FolderError(f"{shown(top)} is not a folder; name the folder that holds it") from error
+        raise FolderError(f"{shown(top)} is not a folder: name the folder that holds it") from error
     except OSError as error:
         raise FolderError(
-            f"The folder {shown(top)} cannot be read ({_why(error)}); "
+            f"the folder {shown(top)} cannot be read ({_why(error)}): "
             "check its permissions and its drive"
         ) from error
     except ValueError as error:  # a NUL in the path
-        raise FolderError(f"{shown(top)} is not a path; correct it") from error
+        raise FolderError(f"{shown(top)} is not a path: correct it") from error
     return _walk(top, names, on_problem)
 
 
@@ -118,7 +127,7 @@ def _file(
         on_problem(Skipped(_path(path), f"cannot be reached ({_why(error)})"))
         return
     if stat.S_ISREG(status.st_mode):
-        yield ImageFile(_path(path), relative, status.st_size, status.st_mtime_ns)
+        yield ImageFile(_path(path), relative, *signature(status))
     elif not stat.S_ISDIR(status.st_mode):
         on_problem(Skipped(_path(path), "not a regular file (a pipe, socket or device)"))
 

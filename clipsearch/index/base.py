@@ -98,7 +98,7 @@ def score_slack(dimension: int) -> float:
 
 def checked_dimension(dimension: int) -> int:
     if dimension < 1:
-        raise VectorIndexError(f"An index cannot have {dimension} dimensions; give at least 1")
+        raise VectorIndexError(f"an index cannot have {dimension} dimensions; give at least 1")
     return int(dimension)
 
 
@@ -113,14 +113,14 @@ def checked_vectors(vectors: ArrayLike, dimension: int) -> FloatArray:
     try:
         array = np.ascontiguousarray(vectors, dtype=np.float32)
     except (TypeError, ValueError) as error:
-        raise VectorIndexError(f"Vectors must be a table of numbers ({error})") from error
+        raise VectorIndexError(f"vectors must be a table of numbers ({error})") from error
     if array.ndim != 2:
         raise VectorIndexError(
-            f"Vectors must have 2 axes [n, {dimension}], these have {array.ndim}: {array.shape}"
+            f"vectors must have 2 axes [n, {dimension}], these have {array.ndim}: {array.shape}"
         )
     if array.shape[1] != dimension:
         raise VectorIndexError(
-            f"The index holds vectors of {dimension} dimensions, these have {array.shape[1]}; "
+            f"the index holds vectors of {dimension} dimensions, these have {array.shape[1]}; "
             "they come from another model"
         )
     lengths = np.sqrt(np.einsum("ij,ij->i", array, array))
@@ -128,7 +128,7 @@ def checked_vectors(vectors: ArrayLike, dimension: int) -> FloatArray:
     wrong = np.flatnonzero(~(np.abs(lengths - 1) <= _LENGTH_TOLERANCE))
     if wrong.size:
         raise VectorIndexError(
-            f"Vector {wrong[0]} has length {lengths[wrong[0]]:g} instead of 1; normalise it first"
+            f"vector {wrong[0]} has length {lengths[wrong[0]]:g} instead of 1; normalise it first"
         )
     return array
 
@@ -149,10 +149,10 @@ def checked_new_ids(ids: ArrayLike, n_vectors: int) -> IdArray:
     if array.size != n_vectors:
         raise VectorIndexError(f"{array.size} ids do not fit {n_vectors} vectors; give one each")
     if array.size and array.min() < 0:
-        raise VectorIndexError(f"An id cannot be negative, and {array.min()} is")
+        raise VectorIndexError(f"an id cannot be negative, and {array.min()} is")
     unique, counts = np.unique(array, return_counts=True)
     if unique.size < array.size:
-        raise VectorIndexError(f"Id {unique[counts > 1][0]} is given twice; give each id once")
+        raise VectorIndexError(f"id {unique[counts > 1][0]} is given twice; give each id once")
     return array
 
 
@@ -160,4 +160,4 @@ def refuse_known(known: IdArray, new: IdArray) -> None:
     """Raise VectorIndexError if one of the new ids is known already."""
     both = new[np.isin(new, known)]
     if both.size:
-        raise VectorIndexError(f"Id {both[0]} is in the index already; remove it first")
+        raise VectorIndexError(f"id {both[0]} is in the index already; remove it first")

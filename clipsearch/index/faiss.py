@@ -63,10 +63,10 @@ class FaissIndex:
         try:
             loaded = faiss.deserialize_index(np.frombuffer(content, dtype=np.uint8))
         except (RuntimeError, ValueError, MemoryError) as error:
-            raise VectorIndexError(f"The bytes are not a FAISS index ({_words(error)})") from error
+            raise VectorIndexError(f"the bytes are not a FAISS index ({_words(error)})") from error
         flat = faiss.downcast_index(loaded.index) if isinstance(loaded, faiss.IndexIDMap2) else None
         if not isinstance(flat, faiss.IndexFlat) or flat.metric_type != faiss.METRIC_INNER_PRODUCT:
-            raise VectorIndexError("The bytes are a FAISS index of another kind; build it anew")
+            raise VectorIndexError("the bytes are a FAISS index of another kind; build it anew")
         index = cls(loaded.d)
         index._index = loaded
         return index

@@ -35,6 +35,8 @@ _CHUNK_BYTES = 1 << 22
 _NAME = re.compile(r"base-(\d{1,18})\.idx")
 _TEMPORARY = re.compile(r"\.base-\d+\.idx\.\d+\.tmp")
 
+Identity = tuple[int, str, str]  # what a file must be: generation, library's uuid, model's SHA-256
+
 
 @dataclass(frozen=True)
 class GenerationHeader:
@@ -43,6 +45,7 @@ class GenerationHeader:
     generation: int
     count: int
     dimension: int
+    library_uuid: str
     model_sha256: str
     recipe: str
     through_vector_id: int  # every vector of the catalog up to this revision is inside
@@ -56,6 +59,7 @@ class RefusalReason(StrEnum):
     NEWER_FORMAT = "newer format"
     TRUNCATED = "truncated"
     DAMAGED = "damaged"
+    OTHER_LIBRARY = "other library"
     OTHER_MODEL = "other model"
 
 
@@ -87,7 +91,7 @@ def generations(folder: Path) -> list[int]:
         return []
     except OSError as error:
         raise VectorIndexError(
-            f"The index folder {_shown(folder)} cannot be read ({_why(error)}); make it readable"
+            f"the index folder {_shown(folder)} cannot be read ({_why(error)}); make it readable"
         ) from error
     return sorted(int(match[1]) for match in map(_NAME.fullmatch, names) if match)
 
@@ -100,7 +104,7 @@ def write_generation(folder: Path, index: FaissIndex, header: GenerationHeader) 
     """
     if (header.count, header.dimension) != (len(index), index.dimension):
         raise VectorIndexError(
-            f"The header says {header.count} vectors of {header.dimension} dimensions, the index "
+            f"the header says {header.count} vectors of {header.dimension} dimensions, the index "
             f"has {len(index)} of {index.dimension}; build the header from the index"
         )
     payload = index.to_bytes()
@@ -119,7 +123,7 @@ def write_generation(folder: Path, index: FaissIndex, header: GenerationHeader) 
         with suppress(OSError):
             temporary.unlink(missing_ok=True)
         raise VectorIndexError(
-            f"The index file {_shown(path)} could not be written ({_why(error)}); free some space "
+            f"the index file {_shown(path)} could not be written ({_why(error)}); free some space "
             "there or check its permissions; no picture is lost, and queries go on without it"
         ) from error
     return path
@@ -128,10 +132,11 @@ def write_generation(folder: Path, index: FaissIndex, header: GenerationHeader) 
 def read_generation(
     folder: Path,
     *,
+    library_uuid: str,
     model_sha256: str,
     on_refusal: Callable[[Refusal], None] | None = None,
 ) -> tuple[GenerationHeader, FaissIndex] | None:
-    """The newest index file that is sound and of this model, or None.
+    """The newest index file that is sound and of this library and model, or None.
 
     Each file passed over goes to `on_refusal`. An older generation is as right as the newest, it
     only covers fewer vectors.
@@ -141,7 +146,7 @@ def read_generation(
         for generation in reversed(known):
             path = generation_path(folder, generation)
             try:
-                return _read(path, generation, model_sha256)
+                return _read(path, (generation, library_uuid, model_sha256))
             except FileNotFoundError:
                 continue  # a writer has put a newer one in its place and taken this one away
             except _RefusedError as refused:
@@ -154,13 +159,14 @@ def read_generation(
             return None
 
 
-def read_header(folder: Path, *, model_sha256: str) -> GenerationHeader | None:
-    """What the newest index file of this model says of itself, or None; its content is not read."""
+def read_header(folder: Path, *, library_uuid: str, model_sha256: str) -> GenerationHeader | None:
+    """What the newest index file of this library and model says of itself, or None.
+
+    Its content is not read: that it has the right length is all that is known of it.
+    """
     for generation in reversed(generations(folder)):
         with suppress(OSError, _RefusedError), _open(generation_path(folder, generation)) as file:
-            header = _read_header(file)[0]
-            if (header.generation, header.model_sha256) == (generation, model_sha256):
-                return header
+            return _expected_header(file, (generation, library_uuid, model_sha256))[0]
     return None
 
 
@@ -193,15 +199,9 @@ def _opening(header: GenerationHeader, payload: bytes) -> bytes:
     return opening + hashlib.sha256(opening).digest()
 
 
-def _read(path: Path, generation: int, model_sha256: str) -> tuple[GenerationHeader, FaissIndex]:
+def _read(path: Path, expected: Identity) -> tuple[GenerationHeader, FaissIndex]:
     with _open(path) as file:
-        header, payload_bytes, payload_sha256 = _read_header(file)
-        if header.generation != generation:
-            detail = f"the file holds generation {header.generation}"
-            raise _RefusedError(RefusalReason.DAMAGED, detail)
-        if header.model_sha256 != model_sha256:
-            detail = f"made for model {header.model_sha256[:12]}, not {model_sha256[:12]}"
-            raise _RefusedError(RefusalReason.OTHER_MODEL, detail)
+        header, payload_bytes, payload_sha256 = _expected_header(file, expected)
         payload = _read_payload(file, payload_bytes, payload_sha256)
     try:
         index = FaissIndex.from_bytes(payload)
@@ -221,6 +221,26 @@ def _open(path: Path) -> BinaryIO:
         os.close(descriptor)
         raise _RefusedError(RefusalReason.FOREIGN, "not a regular file")
     return os.fdopen(descriptor, "rb")
+
+
+def _expected_header(file: BinaryIO, expected: Identity) -> tuple[GenerationHeader, int, str]:
+    """The header, with length and SHA-256 of the content. Refuses that of another file."""
+    header, payload_bytes, payload_sha256 = _read_header(file)
+    generation, library_uuid, model_sha256 = expected
+    if header.generation != generation:
+        detail = f"the file holds generation {header.generation}"
+        raise _RefusedError(RefusalReason.DAMAGED, detail)
+    if header.library_uuid != library_uuid:
+        detail = f"made for library {header.library_uuid}, not {library_uuid}"
+        raise _RefusedError(RefusalReason.OTHER_LIBRARY, detail)
+    if header.model_sha256 != model_sha256:
+        detail = f"made for model {header.model_sha256[:12]}, not {model_sha256[:12]}"
+        raise _RefusedError(RefusalReason.OTHER_MODEL, detail)
+    present = os.fstat(file.fileno()).st_size - file.tell()
+    if present != payload_bytes:
+        reason = RefusalReason.TRUNCATED if present < payload_bytes else RefusalReason.DAMAGED
+        raise _RefusedError(reason, f"{present} bytes of content instead of {payload_bytes}")
+    return header, payload_bytes, payload_sha256
 
 
 def _read_header(file: BinaryIO) -> tuple[GenerationHeader, int, str]:
@@ -253,11 +273,7 @@ def _parsed(text: bytes) -> tuple[GenerationHeader, int, str]:
 
 
 def _read_payload(file: BinaryIO, n_bytes: int, sha256: str) -> bytearray:
-    # Compared before any memory is asked for; the same bytes are then hashed and parsed.
-    present = os.fstat(file.fileno()).st_size - file.tell()
-    if present != n_bytes:
-        reason = RefusalReason.TRUNCATED if present < n_bytes else RefusalReason.DAMAGED
-        raise _RefusedError(reason, f"{present} bytes of content instead of {n_bytes}")
+    # The length was compared before memory is asked for; the same bytes are hashed and parsed.
     payload = bytearray(n_bytes)
     digest, rest = hashlib.sha256(), memoryview(payload)
     while rest:

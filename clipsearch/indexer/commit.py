@@ -6,8 +6,9 @@ In: scans and EncodedBatches. Out: rows, and counts in the tally. Only this file
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
+from itertools import chain
 from typing import TYPE_CHECKING, Literal
 
 import numpy as np
@@ -54,18 +55,14 @@ class Committer:
 
     def known_vectors(self, hashes: Iterable[bytes]) -> Mapping[bytes, FloatArray]:
         """The vectors that the catalog has for these contents, whatever became of the files."""
-        records = self.catalog.images_with_hash(hashes)
-        ids, vectors = self.catalog.vectors_of(self.model_id, [r.image_id for r in records])
-        by_id = dict(zip(ids.tolist(), vectors, strict=True))
-        return {
-            record.content_hash: by_id[record.image_id]
-            for record in records
-            if record.content_hash is not None and record.image_id in by_id
-        }
+        twins = self._twins(hashes)
+        first = {records[0].image_id: content for content, records in twins.items()}
+        ids, vectors = self.catalog.vectors_of(self.model_id, list(first))
+        return {first[n]: vector for n, vector in zip(ids.tolist(), vectors, strict=True)}
 
     def write(self, batch: EncodedBatch) -> None:
         """Commit one batch. Its files count when that has succeeded."""
-        twins = self._twins(batch)
+        twins = self._twins({r.content_hash for r in batch.readings if r.reason is None})
         with self.catalog.begin() as write:
             written = _Written(write, self.folder_ids, self.gone, twins)
             for reading in batch.readings:
@@ -88,12 +85,10 @@ class Committer:
             write.mark_missing(sorted(self.gone))
         self.tally.count("missing", len(self.gone))
 
-    def _twins(self, batch: EncodedBatch) -> dict[bytes, list[ImageRecord]]:
+    def _twins(self, hashes: Iterable[bytes]) -> dict[bytes, list[ImageRecord]]:
         """By content, the records that have it and its vector, lowest id first."""
-        hashes = {r.content_hash for r in batch.readings if r.reason is None}
         records = self.catalog.images_with_hash(hashes)
-        ids, _ = self.catalog.vectors_of(self.model_id, [r.image_id for r in records])
-        has_vector = set(ids.tolist())
+        has_vector = self.catalog.with_vector(self.model_id, [r.image_id for r in records])
         twins: dict[bytes, list[ImageRecord]] = {}
         for record in records:
             if record.image_id in has_vector and record.content_hash is not None:
@@ -113,6 +108,7 @@ class _Written:
     ) -> None:
         self.write, self.folder_ids, self.gone, self.twins = write, folder_ids, gone, twins
         self.found: set[int] = set()  # ids of moved images
+        self.untried: dict[bytes, Iterator[ImageRecord]] = {}  # by content, who may have moved
         self.vectors: dict[int, FloatArray] = {}  # to be stored, by image id
         self.outcomes: list[Outcome] = []
 
@@ -128,7 +124,7 @@ class _Written:
         if record is not None:
             image_id, outcome = self._known(reading, record, twins)
             is_stored = record in twins
-        elif moved := next(filter(self._has_left, twins[:MAX_TWINS_TRIED]), None):
+        elif moved := self._left_behind(reading.content_hash, twins):
             image_id, outcome = self._moved(reading, moved), "moved"
             is_stored = True
         else:
@@ -139,7 +135,12 @@ class _Written:
             self.vectors[image_id] = vector
 
     def _unreadable(self, reading: Reading, record: ImageRecord | None) -> None:
-        failure: ImageDetails = {"state": "unreadable", "reason": reading.reason}
+        failure: ImageDetails = {
+            "state": "unreadable",
+            "reason": reading.reason,
+            "width": reading.width,
+            "height": reading.height,
+        }
         if record is None:
             self._added(reading, failure)
             return
@@ -158,7 +159,6 @@ class _Written:
         return record.image_id, "returned" if record.state == "missing" else "unchanged"
 
     def _moved(self, reading: Reading, record: ImageRecord) -> int:
-        self.found.add(record.image_id)
         folder_id, relative_path = self._place(reading)
         changes: ImageChanges = {
             "folder_id": folder_id,
@@ -179,11 +179,16 @@ class _Written:
         candidate = reading.candidate
         return self.folder_ids[candidate.place.root], candidate.file.relative_path
 
-    def _has_left(self, record: ImageRecord) -> bool:
-        """Whether the file of a record is gone, and no other file has taken the record over."""
-        if record.image_id in self.found:
-            return False
-        return record.image_id in self.gone or _is_gone(record)
+    def _left_behind(self, content: bytes, twins: list[ImageRecord]) -> ImageRecord | None:
+        """A record whose file is gone, for a file of its content to take over; each only once."""
+        if content not in self.untried:
+            gone = [twin for twin in twins if twin.image_id in self.gone]
+            others = [twin for twin in twins if twin.image_id not in self.gone]
+            self.untried[content] = chain(gone, filter(_is_gone, others[:MAX_TWINS_TRIED]))
+        moved = next(self.untried[content], None)
+        if moved is not None:
+            self.found.add(moved.image_id)
+        return moved
 
 
 def _stat(reading: Reading) -> ImageChanges:
@@ -212,13 +217,7 @@ def _settle(write: Batch, place: Place) -> int:
         return place.record.folder_id
     root = write.add_folder(place.root)
     for inner in place.inner:
-        prefix = os.path.relpath(inner.path_bytes, place.root) + b"/"
-        for record in list(write.images(inner.folder_id)):
-            write.update_image(
-                record.image_id,
-                folder_id=root.folder_id,
-                relative_path=prefix + record.relative_path,
-            )
+        write.take_over(inner, root)
     return root.folder_id
 
 

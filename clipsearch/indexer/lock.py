@@ -32,7 +32,7 @@ def write_lock(folder: Path) -> Iterator[None]:
         ) from None
     except OSError as error:
         raise CatalogError(
-            f"the library {folder} cannot be locked ({error.strerror}): "
+            f"the library {folder} cannot be locked ({(error.strerror or str(error)).lower()}): "
             "check its permissions, or keep it on a local disk"
         ) from error
     try:

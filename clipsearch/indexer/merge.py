@@ -25,6 +25,18 @@ def is_merge_due(covered: Coverage, merge_from: int = MERGE_FROM) -> bool:
     return covered.n_tail + covered.n_dead > max(merge_from, MERGE_SHARE * covered.n_base)
 
 
+def drop_unusable(catalog: CatalogReads, model: ModelRecord, files: BaseFiles) -> None:
+    """Remove index files that are not of this state of the catalog, before it goes on.
+
+    Only for the one writer. After a return to an older copy of the catalog, a file of the time
+    after the copy would pass for one of its own as soon as as many vectors have been written again.
+    """
+    if files.has_files() and files.header(catalog, model) is None:
+        from clipsearch.index import prune_generations
+
+        prune_generations(files.folder, keep=())
+
+
 def merge(catalog: CatalogReads, model: ModelRecord, files: BaseFiles) -> Path:
     """Write all vectors into a new file and remove the older ones.
 
@@ -45,7 +57,13 @@ def merge(catalog: CatalogReads, model: ModelRecord, files: BaseFiles) -> Path:
         through = int(batch.vector_ids[-1])
     generation = max(generations(files.folder), default=0) + 1
     header = GenerationHeader(
-        generation, len(index), model.dimension, model.sha256, index.recipe, through
+        generation=generation,
+        count=len(index),
+        dimension=model.dimension,
+        library_uuid=catalog.uuid,
+        model_sha256=model.sha256,
+        recipe=index.recipe,
+        through_vector_id=through,
     )
     path = write_generation(files.folder, index, header)
     prune_generations(files.folder, keep=(generation,))

@@ -17,8 +17,8 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from clipsearch.errors import ImageError
-from clipsearch.images import content_hash, decode
+from clipsearch.errors import ImageError, ImageTooLarge
+from clipsearch.images import content_hash, decode, signature
 from clipsearch.indexer.scan import Candidate
 from clipsearch.vectors import FloatArray
 
@@ -130,7 +130,10 @@ class Reader:
         try:
             decoded = decode(candidate.file.path, self.encoder.input_px, self.max_pixels)
         except ImageError as error:
-            return Reading(candidate, *stat, digest, reason=str(error))
+            # How large it is says when it is worth another try.
+            size = error.size if isinstance(error, ImageTooLarge) else None
+            width, height = size or (None, None)
+            return Reading(candidate, *stat, digest, width=width, height=height, reason=str(error))
         return Reading(
             candidate,
             *stat,
@@ -202,8 +205,7 @@ class _Readings(Iterator[Reading]):
 
 
 def _signature(path: os.PathLike[str]) -> tuple[int, int]:
-    found = os.stat(path)
-    return found.st_size, found.st_mtime_ns
+    return signature(os.stat(path))
 
 
 def _batches(readings: Iterable[Reading], batch_size: int) -> Iterator[list[Reading]]:

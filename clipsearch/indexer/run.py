@@ -13,20 +13,20 @@ from typing import TYPE_CHECKING
 from clipsearch.indexer.commit import Committer
 from clipsearch.indexer.pipeline import Pace, PixelEncoder, encoded_batches
 from clipsearch.indexer.report import Tally
-from clipsearch.indexer.scan import FolderScan, outermost, place, scan
+from clipsearch.indexer.scan import FolderScan, Rules, outermost, place, scan
 
 if TYPE_CHECKING:
     from clipsearch.catalog import Catalog
 
 
 def scan_folders(
-    folders: Sequence[str | Path], catalog: Catalog, model_id: int, tally: Tally, allow_empty: bool
+    folders: Sequence[str | Path], catalog: Catalog, model_id: int, tally: Tally, rules: Rules
 ) -> list[FolderScan]:
     """Compare folders with the catalog. Raises FolderError before anything is written."""
     roots = catalog.folders()
     stripped = _without_vector(catalog, model_id)
     places = [place(folder, roots) for folder in outermost(folders)]
-    return [scan(each, catalog, tally, stripped, allow_empty) for each in places]
+    return [scan(each, catalog, tally, rules, stripped) for each in places]
 
 
 def apply_scans(

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from clipsearch.errors import FolderError
-from clipsearch.images import ImageFile, Skipped, discover
+from clipsearch.images import MAX_PIXELS, ImageFile, Skipped, discover
 from clipsearch.indexer.report import Tally
 
 if TYPE_CHECKING:
@@ -20,6 +20,18 @@ if TYPE_CHECKING:
 
 # A folder of a million files should show signs of life before the scan is over.
 FILES_PER_MESSAGE = 1000
+
+
+@dataclass(frozen=True)
+class Rules:
+    """What decides over files beside their state.
+
+    Larger pictures than `max_pixels` are refused. Without `allow_empty`, so is a folder without
+    pictures.
+    """
+
+    max_pixels: int = MAX_PIXELS
+    allow_empty: bool = False
 
 
 @dataclass(frozen=True)
@@ -95,37 +107,36 @@ def scan(
     place: Place,
     catalog: Catalog,
     tally: Tally,
+    rules: Rules,
     without_vector: frozenset[int] = frozenset(),
-    allow_empty: bool = False,
 ) -> FolderScan:
     """Compare the files of a place with their records; unusable ones go to the tally.
 
     Images `without_vector` are read though they did not change. Raises FolderError if the folder
-    cannot be read, and if it has no pictures, unless `allow_empty`.
+    cannot be read, and if it has no pictures, unless the rules allow it.
     """
     found = FolderScan(place)
     known = dict(_known(place, catalog))
     n_present = sum(record.state == "present" for record in known.values())
-    problems: list[bytes] = []
+    problems: set[bytes] = set()
 
     def on_problem(problem: Skipped) -> None:
         tally.skip(problem.path, problem.reason)
-        problems.append(os.fsencode(problem.path))
+        problems.add(os.fsencode(problem.path))
 
     for file in discover(place.folder, on_problem):
         if place.subtree:
             file = replace(file, relative_path=place.subtree + b"/" + file.relative_path)
         record = known.pop(file.relative_path, None)
         is_stripped = record is not None and record.image_id in without_vector
-        _sort_in(found, Candidate(file, place, record, is_stripped), tally)
+        _sort_in(found, Candidate(file, place, record, is_stripped), tally, rules.max_pixels)
         if found.n_files % FILES_PER_MESSAGE == 0:
             tally.tell_scanned(found.n_files)
-    if not found.n_files and not allow_empty:
+    if not found.n_files and not rules.allow_empty:
         _refuse_empty(place.folder, n_present)
     for path, record in known.items():
         # Only where the file's folder was seen whole.
-        absolute = _with_slash(place.root) + path
-        was_seen = not any(_is_inside(absolute, problem) for problem in problems)
+        was_seen = problems.isdisjoint(_ancestry(_with_slash(place.root) + path))
         if was_seen and record.state != "missing":
             found.gone.append(record)
     return found
@@ -153,6 +164,13 @@ def _is_inside(path: bytes, root: bytes) -> bool:
     return path == root or path.startswith(_with_slash(root))
 
 
+def _ancestry(path: bytes) -> Iterator[bytes]:
+    """An absolute path and all folders that it lies in."""
+    while path:
+        yield path
+        path = path.rpartition(b"/")[0]
+
+
 def _known(place: Place, catalog: Catalog) -> Iterator[tuple[bytes, ImageRecord]]:
     """The records below a place by their path relative to its root."""
     if place.record is not None:
@@ -165,7 +183,7 @@ def _known(place: Place, catalog: Catalog) -> Iterator[tuple[bytes, ImageRecord]
             yield prefix + record.relative_path, record
 
 
-def _sort_in(found: FolderScan, candidate: Candidate, tally: Tally) -> None:
+def _sort_in(found: FolderScan, candidate: Candidate, tally: Tally, max_pixels: int) -> None:
     found.n_files += 1
     file, record = candidate.file, candidate.record
     looks_same = (
@@ -174,7 +192,7 @@ def _sort_in(found: FolderScan, candidate: Candidate, tally: Tally) -> None:
         # Without a hash the file could not even be read, and a cure for that leaves no trace here.
         and bool(record.content_hash)
     )
-    if record is None or not looks_same:
+    if record is None or not looks_same or _fits_by_now(record, max_pixels):
         found.candidates.append(candidate)
     elif record.state == "unreadable":
         tally.skip(file.path, record.reason or "unreadable")
@@ -184,6 +202,13 @@ def _sort_in(found: FolderScan, candidate: Candidate, tally: Tally) -> None:
         found.back.append(candidate)
     else:
         found.n_unchanged += 1
+
+
+def _fits_by_now(record: ImageRecord, max_pixels: int) -> bool:
+    """Whether a picture was refused for its size and the limit has been raised since."""
+    if record.reason is None or record.width is None or record.height is None:
+        return False
+    return record.width * record.height <= max_pixels
 
 
 def _refuse_empty(folder: Path, n_present: int) -> None:

@@ -6,6 +6,7 @@ Writes nothing. Loads FAISS only if there is a file.
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Hashable
 from dataclasses import dataclass
 from pathlib import Path
@@ -40,18 +41,20 @@ class BaseFiles:
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         self._loaded: tuple[Hashable, Base | None] = (None, None)
+        self._loading = threading.Lock()
 
     def base(self, catalog: CatalogReads, model: ModelRecord) -> Base | None:
         """The index to search first, read anew when the files have changed."""
         files = self._files()
         if not files:
             return None
-        state = (model.sha256, files)
-        loaded_state, base = self._loaded
-        if loaded_state != state:
-            base = self._read(model)
-            self._loaded = (state, base)
-        if base is None or base.through_vector_id > catalog.last_vector_id(model.model_id):
+        uuid = catalog.uuid
+        state = (uuid, model.sha256, files)
+        with self._loading:  # of threads that come together one reads it for all
+            if self._loaded[0] != state:
+                self._loaded = (state, self._read(uuid, model))
+            base = self._loaded[1]
+        if base is None or base.through_vector_id > catalog.revision():
             return None  # of a catalog that was ahead of this one, as after going back to a copy
         return base
 
@@ -61,8 +64,8 @@ class BaseFiles:
             return None
         from clipsearch.index import read_header
 
-        header = read_header(self.folder, model_sha256=model.sha256)
-        if header is None or header.through_vector_id > catalog.last_vector_id(model.model_id):
+        header = read_header(self.folder, library_uuid=catalog.uuid, model_sha256=model.sha256)
+        if header is None or header.through_vector_id > catalog.revision():
             return None
         return header
 
@@ -76,6 +79,10 @@ class BaseFiles:
         n_live = catalog.counts().images - len(dead)
         return Coverage(header.recipe, header.count, header.count - n_live, n_vectors - n_live)
 
+    def has_files(self) -> bool:
+        """Whether there is any index file, usable or not."""
+        return bool(self._files())
+
     def _files(self) -> tuple[tuple[str, int, int], ...]:
         """What tells one state of the folder from another."""
         found = []
@@ -87,10 +94,10 @@ class BaseFiles:
             found.append((path.name, stat.st_size, stat.st_mtime_ns))
         return tuple(sorted(found))
 
-    def _read(self, model: ModelRecord) -> Base | None:
+    def _read(self, library_uuid: str, model: ModelRecord) -> Base | None:
         from clipsearch.index import read_generation
 
-        found = read_generation(self.folder, model_sha256=model.sha256)
+        found = read_generation(self.folder, library_uuid=library_uuid, model_sha256=model.sha256)
         if found is None or found[0].dimension != model.dimension:
             return None
         header, index = found

@@ -84,6 +84,29 @@ def test_a_moved_image_keeps_its_id_and_its_vector(catalog, add):
     assert catalog.last_vector_id(1) == 1
 
 
+def test_a_root_takes_over_the_images_of_a_root_inside_it(catalog, add):
+    with catalog.begin() as batch:
+        ids = [
+            add(batch, b"one", 1.0, folder=b"/a/b\xff"),
+            add(batch, b"sub/tw\xfc\n", folder=b"/a/b\xff", state="missing"),
+        ]
+        other = add(batch, b"one", folder=b"/c")
+        batch.take_over(batch.add_folder(b"/a/b\xff"), batch.add_folder(b"/a"))
+    records = catalog.records([*ids, other])
+    assert [records[n].path_bytes for n in ids] == [b"/a/b\xff/one", b"/a/b\xff/sub/tw\xfc\n"]
+    assert {records[n].folder_path for n in ids} == {b"/a"}
+    assert [record.state for record in records.values()] == ["present", "missing", "present"]
+    assert records[other].path_bytes == b"/c/one" and catalog.last_vector_id(1) == 1
+    assert catalog.image_at(b"/a/b\xff/one") == records[ids[0]]
+
+
+def test_the_root_of_everything_takes_over_any_root(catalog, add):
+    with catalog.begin() as batch:
+        image_id = add(batch, b"one", folder=b"/a/b")
+        batch.take_over(batch.add_folder(b"/a/b"), batch.add_folder(b"/"))
+    assert catalog.records([image_id])[image_id].relative_path == b"a/b/one"
+
+
 def test_an_update_changes_what_it_names_and_nothing_else(catalog, add):
     with catalog.begin() as batch:
         image_id, other = add(batch, b"a", width=5), add(batch, b"b")

@@ -93,6 +93,13 @@ def test_the_model_is_kept_with_its_preprocessing(catalog):
     assert stored.preprocessing == {"mean": [0.5, 0.5], "size": 32}
 
 
+def test_the_place_of_the_model_is_kept_but_does_not_tell_models_apart(path):
+    with Catalog.open(path, create=True) as catalog:
+        catalog.set_model(replace(MODEL, bundle_path=b"/models/t\xff"))
+        assert catalog.set_model(MODEL).bundle_path == b"/models/t\xff"
+        assert catalog.model().bundle_path == b"/models/t\xff"
+
+
 def test_the_same_model_may_be_set_again_under_another_name_and_precision(catalog):
     again = catalog.set_model(replace(MODEL, name="/models/tiny", dtype="bfloat16"))
     assert again == catalog.model()

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import os
 import sqlite3
 import subprocess
 import sys
@@ -92,6 +93,49 @@ def test_reading_writes_nothing(catalog, path, add):
     assert list(catalog.vector_batches(1))
     assert catalog.dead_ids(1, 0).tolist() == [image_id]
     assert [file.read_bytes() for file in files] == before
+
+
+@pytest.fixture
+def frozen(path, catalog, add, monkeypatch):
+    """A catalog with one image, in a folder in which this process can make nothing."""
+    with catalog.begin() as batch:
+        add(batch, b"one", 1.0)
+    catalog.close()
+    path.parent.chmod(0o555)
+    if os.access(path.parent, os.W_OK):  # we are root
+        monkeypatch.setattr("os.access", lambda path, mode: False)
+    yield path
+    path.parent.chmod(0o755)
+
+
+def test_a_catalog_on_read_only_media_can_be_read(frozen):
+    before = frozen.read_bytes()
+    with Catalog.open(frozen) as catalog, catalog.snapshot() as state:
+        assert state.counts().present == 1 and len(state.vectors_of(1, [1])[0]) == 1
+        assert os.listdir(frozen.parent) == [frozen.name]  # nothing is made beside it
+    assert frozen.read_bytes() == before
+
+
+def test_a_catalog_on_read_only_media_cannot_be_written_and_says_so(frozen, add):
+    with (
+        Catalog.open(frozen) as catalog,
+        pytest.raises(CatalogError, match="cannot be written"),
+        catalog.begin() as batch,
+    ):
+        add(batch, b"two", 2.0)
+
+
+def test_who_may_not_write_still_sees_what_another_writes(frozen, monkeypatch, add):
+    with Catalog.open(frozen) as reader:
+        with monkeypatch.context() as patch:
+            patch.setattr("os.access", lambda path, mode: True)
+            frozen.parent.chmod(0o755)
+            writer = Catalog.open(frozen)
+        with writer:
+            with writer.begin() as batch:
+                add(batch, b"two", 2.0)
+            assert reader.counts().present == 2
+        assert reader.counts().present == 2
 
 
 def test_what_was_committed_survives_a_kill_and_the_rest_leaves_no_trace(path, catalog, add):

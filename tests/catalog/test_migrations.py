@@ -115,6 +115,12 @@ def test_a_newer_catalog_is_refused_and_not_a_byte_changes(filled):
     assert contents(filled.parent) == before
 
 
+def test_a_catalog_that_does_not_say_its_version_is_refused(filled):
+    ask(filled, "DELETE FROM alembic_version")
+    with pytest.raises(CatalogError, match="does not say which version"):
+        Catalog.open(filled)
+
+
 def test_the_database_of_another_program_is_refused_and_not_a_byte_changes(tmp_path):
     path = tmp_path / "catalog.sqlite3"
     ask(path, "CREATE TABLE alembic_version (version_num TEXT)")
@@ -164,7 +170,7 @@ def test_a_process_that_comes_second_leaves_the_copy_of_the_first_alone(filled, 
 
 
 def test_rebuilding_a_table_keeps_the_rows_that_refer_to_it(filled, tmp_path):
-    ask(filled, "INSERT INTO models VALUES (1, 'm', 'ab', 1, '{}', '', 'float32')")
+    ask(filled, "INSERT INTO models VALUES (1, 'm', 'ab', 1, '{}', '', 'float32', NULL)")
     ask(filled, "INSERT INTO vectors VALUES (1, 1, 1, x'0000', 0)")
     prepare_file(filled, next_schema(tmp_path))
     assert ask(filled, "SELECT count(*) FROM vectors") == [(1,)]

@@ -77,6 +77,27 @@ def test_a_vector_id_is_never_given_twice(catalog, add):
     assert catalog.last_vector_id(1) == 2
 
 
+def test_the_revision_is_the_highest_id_that_was_ever_given(catalog, add):
+    assert catalog.revision() == 0
+    with catalog.begin() as batch:
+        first, last = add(batch, b"one", 1.0), add(batch, b"two", 2.0)
+    with catalog.begin() as batch:
+        batch.remove_vectors([last])
+        assert batch.revision() == 2
+    assert (catalog.revision(), catalog.last_vector_id(1)) == (2, 1)
+    with catalog.begin() as batch:
+        batch.put_vectors(1, [first], np.ones((1, 4), np.float32))
+    assert catalog.revision() == 3
+
+
+def test_images_with_a_vector_are_told_from_those_without(catalog, add):
+    with catalog.begin() as batch:
+        ids = [add(batch, b"one", 1.0), add(batch, b"two"), add(batch, b"three", 3.0)]
+        batch.mark_missing([ids[2]])
+    assert catalog.with_vector(1, [*ids, 99]) == {ids[0], ids[2]}
+    assert catalog.with_vector(1, ids[:2]) == {ids[0]} and catalog.with_vector(2, ids) == set()
+
+
 def test_batches_hold_present_images_only_oldest_first(catalog, add):
     with catalog.begin() as batch:
         ids = [add(batch, b"%d" % n, n / 8) for n in range(7)]

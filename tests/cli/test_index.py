@@ -56,7 +56,8 @@ def test_a_bad_file_is_named_and_the_rest_is_indexed(
     assert (done.code, done.json["added"]) == (3, 1)
     (skipped,) = done.json["skipped"]
     assert skipped["path"] == str(photos / "bad.jpg")
-    assert skipped["reason"] in done.err
+    assert f"{photos / 'bad.jpg'}: {skipped['reason']}\n" in done.err
+    assert skipped["reason"].startswith("not a picture")
 
 
 def test_a_folder_that_is_not_there_is_one_sentence(

@@ -75,6 +75,15 @@ def test_the_sheet_shows_the_hits(run: Run, indexed: Path, tmp_path: Path) -> No
     assert str(tmp_path / "dogs.html") in found.err
 
 
+def test_the_sheet_of_a_picture_shows_that_picture_too(
+    run: Run, indexed: Path, photos: Path, tmp_path: Path
+) -> None:
+    run("query", photos / "red.png", "-L", indexed, "--sheet", tmp_path / "like.html")
+    page = (tmp_path / "like.html").read_text(encoding="utf-8")
+    assert page.count("data:image/jpeg;base64,") == 3  # the probe and the two others
+    assert "like red.png" in page
+
+
 def test_a_sheet_in_no_folder_is_an_error(run: Run, indexed: Path, tmp_path: Path) -> None:
     refused = run("query", "dog", "-L", indexed, "--sheet", tmp_path / "no" / "dogs.html")
     assert refused.code == 2
@@ -92,7 +101,7 @@ def test_probes_can_be_joined(run: Run, indexed: Path, photos: Path) -> None:
     [
         (["dog", "-k", "0"], "-k 0"),
         (["dog", "-k", "-3"], "-k -3"),
-        (["dog", "-k", "many"], "-k"),
+        (["dog", "-k", "many"], '"many" is no whole number'),
         ([""], "empty"),
         (["  "], "empty"),
         (["./gone.jpg"], "gone.jpg"),

@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 from clipsearch.cli import render
+from clipsearch.indexer.report import SkippedFile
 
 
 @dataclass(frozen=True)
@@ -107,6 +108,23 @@ def test_columns_are_aligned(capfdbinary: Capture) -> None:
 
 def test_pace_says_rate_and_time_left() -> None:
     assert render.pace(Now(5.0)) == "30/120, 12.3 images/s, 1:05 left, 2 skipped"  # type: ignore[arg-type]
+
+
+def test_when_all_is_done_no_time_is_left_to_tell() -> None:
+    done = Now(5.0, n_done=120, seconds_left=0.0)
+    assert render.pace(done) == "120/120, 12.3 images/s, 2 skipped"  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    ("told", "shown"),
+    [
+        ("a\\nb.jpg is empty (0 bytes); remove it", "empty (0 bytes); remove it"),
+        ("a\\nb.jpg cannot be opened", "cannot be opened"),
+        ("the file vanished before it was read", "the file vanished before it was read"),
+    ],
+)
+def test_a_reason_beside_a_path_does_not_repeat_its_name(told: str, shown: str) -> None:
+    assert render.reason(SkippedFile(Path("/p/a\nb.jpg"), told)) == shown
 
 
 def test_without_a_terminal_progress_is_a_line_now_and_then(capfdbinary: Capture) -> None:

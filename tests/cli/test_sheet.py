@@ -29,7 +29,7 @@ class Tags(HTMLParser):
 
 
 def page_of(name: str = "a.jpg", title: str = "a dog", thumbnail: bytes | None = b"jpeg") -> str:
-    hit = SheetHit(name, 0.25, thumbnail, caption=name)
+    hit = SheetHit(Path("/photos", name), 0.25, thumbnail, caption=name)
     return sheet_html(title, title, [SheetQuery(title, (hit,), picture=b"probe")])
 
 
@@ -52,6 +52,10 @@ def test_the_page_shows_query_score_and_name() -> None:
     assert "beach.jpg" in page
 
 
+def test_the_whole_path_can_be_looked_up() -> None:
+    assert 'title="/photos/beach.jpg"' in page_of(name="beach.jpg")
+
+
 def test_a_vanished_picture_is_named_and_not_shown() -> None:
     assert "not readable now" in page_of(thumbnail=None)
 
@@ -61,7 +65,7 @@ def test_a_query_without_hits_says_so() -> None:
 
 
 def test_hits_below_zero_still_make_a_page() -> None:
-    page = sheet_html("t", "", [SheetQuery("x", (SheetHit("a.jpg", -0.2, None),))])
+    page = sheet_html("t", "", [SheetQuery("x", (SheetHit(Path("a.jpg"), -0.2, None),))])
     assert "-0.200" in page
     assert "width:0%" in page
 

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import hashlib
+import os
 import subprocess
 import sys
 from dataclasses import replace
@@ -117,6 +118,21 @@ def test_a_cache_that_cannot_be_made_is_named(weights_file: Path, tmp_path: Path
     (tmp_path / "file").write_text("in the way")
     with pytest.raises(ModelError, match=r"cannot be kept in .*file"):
         find_model(weights_file, ModelCache(tmp_path / "file"))
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root may write everywhere")
+def test_a_cache_that_may_not_be_written_is_named(weights_file: Path, tmp_path: Path) -> None:
+    (tmp_path / "closed" / "files").mkdir(parents=True)
+    (tmp_path / "closed" / "files").chmod(0o555)
+    with pytest.raises(ModelError, match=r"cannot be kept in .*closed.*CLIPSEARCH_CACHE"):
+        find_model(weights_file, ModelCache(tmp_path / "closed"))
+
+
+def test_a_lock_that_cannot_be_taken_is_one_sentence(weights_file: Path, tmp_path: Path) -> None:
+    digest = hashlib.sha256(weights_file.read_bytes()).hexdigest()[:16]
+    (tmp_path / "cache" / "files" / f"{digest}.lock").mkdir(parents=True)
+    with pytest.raises(ModelError, match=r"cannot be kept in .*directory.*CLIPSEARCH_CACHE"):
+        find_model(weights_file, ModelCache(tmp_path / "cache"))
 
 
 def test_mini_is_the_bundled_folder(

@@ -260,14 +260,14 @@ def test_threads_may_search_at_once_each_with_its_filter(make: MakeIndex) -> Non
         ([1], np.full((1, 8), np.nan), "length nan instead of 1"),
         ([1], np.full((1, 8), np.inf), "length inf instead of 1"),
         ([1], np.zeros((1, 8)), "length 0 instead of 1"),
-        ([1], np.eye(8)[:1] * 1.05, r"Vector 0 has length 1\.05 instead of 1; normalise"),
+        ([1], np.eye(8)[:1] * 1.05, r"vector 0 has length 1\.05 instead of 1; normalise"),
         ([1], [["x"] * 8], "table of numbers"),
         ([1, 2], np.eye(8)[:1], "2 ids do not fit 1 vectors"),
-        ([3, 7, 3], np.eye(8)[:3], "Id 3 is given twice"),
+        ([3, 7, 3], np.eye(8)[:3], "id 3 is given twice"),
         ([-1], np.eye(8)[:1], "cannot be negative, and -1 is"),
         ([1.5], np.eye(8)[:1], r"whole numbers, not float64"),
         ([[1]], np.eye(8)[:1], r"one axis"),
-        ([50], np.eye(8)[:1], "Id 50 is in the index already"),
+        ([50], np.eye(8)[:1], "id 50 is in the index already"),
     ],
 )
 def test_what_does_not_fit_is_refused_and_changes_nothing(

@@ -20,12 +20,14 @@ from clipsearch.index import (
     generations,
     prune_generations,
     read_generation,
+    read_header,
     store,
     write_generation,
 )
 from clipsearch.vectors import normalise
 
 MODEL = "ab" * 32
+LIBRARY = "8f7c1d0e-0000-4000-8000-000000000001"
 
 
 def index_of(n: int = 20, dimension: int = 8) -> FaissIndex:
@@ -39,6 +41,7 @@ def header_of(index: FaissIndex, generation: int = 1) -> GenerationHeader:
         generation=generation,
         count=len(index),
         dimension=index.dimension,
+        library_uuid=LIBRARY,
         model_sha256=MODEL,
         recipe=index.recipe,
         through_vector_id=1234,
@@ -50,10 +53,14 @@ def written(folder: Path, generation: int = 1, n: int = 20) -> Path:
     return write_generation(folder, index, header_of(index, generation))
 
 
-def read(folder: Path, model: str = MODEL) -> tuple[int | None, list[Refusal]]:
+def read(
+    folder: Path, model: str = MODEL, library: str = LIBRARY
+) -> tuple[int | None, list[Refusal]]:
     """The generation that was read and what was passed over."""
     refusals: list[Refusal] = []
-    found = read_generation(folder, model_sha256=model, on_refusal=refusals.append)
+    found = read_generation(
+        folder, library_uuid=library, model_sha256=model, on_refusal=refusals.append
+    )
     return (found[0].generation if found else None), refusals
 
 
@@ -69,7 +76,9 @@ def test_what_is_written_is_read(tmp_path: Path) -> None:
     index = index_of()
     path = write_generation(tmp_path / "index", index, header_of(index))
     assert path == tmp_path / "index" / "base-1.idx"
-    found = read_generation(tmp_path / "index", model_sha256=MODEL, on_refusal=pytest.fail)
+    found = read_generation(
+        tmp_path / "index", library_uuid=LIBRARY, model_sha256=MODEL, on_refusal=pytest.fail
+    )
     assert found is not None
     header, loaded = found
     assert header == header_of(index)
@@ -143,6 +152,40 @@ def test_an_index_that_faiss_wrote_itself_is_foreign(tmp_path: Path) -> None:
 def test_an_index_of_another_model_is_refused(tmp_path: Path) -> None:
     written(tmp_path)
     assert reason(tmp_path, model="cd" * 32) is RefusalReason.OTHER_MODEL
+
+
+def test_an_index_of_another_library_is_refused_though_its_model_is_the_same(
+    tmp_path: Path,
+) -> None:
+    written(tmp_path)
+    generation, refusals = read(tmp_path, library="another")
+    assert generation is None and refusals[0].reason is RefusalReason.OTHER_LIBRARY
+
+
+def test_the_header_of_the_newest_file_can_be_read_alone(tmp_path: Path) -> None:
+    written(tmp_path, 1)
+    path = written(tmp_path, 2, n=30)
+    damaged = bytearray(path.read_bytes())
+    damaged[-1] ^= 1  # in the content, at which nobody looks
+    path.write_bytes(damaged)
+    header = read_header(tmp_path, library_uuid=LIBRARY, model_sha256=MODEL)
+    assert header == header_of(index_of(30), 2)
+
+
+@pytest.mark.parametrize("length", [0, 10, 40, -1])
+def test_the_header_of_a_file_cut_off_is_passed_over(tmp_path: Path, length: int) -> None:
+    written(tmp_path, 1)
+    path = written(tmp_path, 2)
+    path.write_bytes(path.read_bytes()[:length])
+    header = read_header(tmp_path, library_uuid=LIBRARY, model_sha256=MODEL)
+    assert header is not None and header.generation == 1
+
+
+def test_there_is_no_header_where_no_file_is_ours(tmp_path: Path) -> None:
+    assert read_header(tmp_path / "none", library_uuid=LIBRARY, model_sha256=MODEL) is None
+    written(tmp_path)
+    assert read_header(tmp_path, library_uuid="another", model_sha256=MODEL) is None
+    assert read_header(tmp_path, library_uuid=LIBRARY, model_sha256="cd" * 32) is None
 
 
 def test_a_renamed_file_is_refused(tmp_path: Path) -> None:

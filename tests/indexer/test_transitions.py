@@ -285,6 +285,66 @@ def test_a_picture_with_too_many_pixels_is_skipped_with_the_reason(
         assert found(library) == {"small.png"}
 
 
+def test_a_picture_with_too_many_pixels_is_tried_again_when_more_are_allowed(
+    tmp_path: Path, paint: Paint, photos: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from clipsearch.settings import Settings
+
+    paint("large.png", size=(40, 30))
+    (photos / "broken.png").write_bytes(b"no picture")
+
+    def index(max_pixels: int) -> IndexReport:
+        settings = Settings(max_pixels=max_pixels)
+        with Library(tmp_path / "l", settings=settings, encoder=ColourEncoder()) as library:
+            return library.index(photos)
+
+    assert len(index(1000).skipped) == 2
+    with monkeypatch.context() as patch:
+        patch.setattr("clipsearch.indexer.pipeline.decode", None)
+        assert len(index(1199).skipped) == 2  # still too few, so nothing is read
+    report = index(1200)
+    assert [file.path.name for file in report.skipped] == ["broken.png"]
+    assert counts(report) == {"updated": 1} and report.n_encoded == 1
+    assert counts(index(1000)) == {"unchanged": 1}  # what is in the library stays
+
+
+def test_a_picture_with_too_many_pixels_that_breaks_is_not_tried_again(
+    tmp_path: Path, paint: Paint, photos: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from clipsearch.settings import Settings
+
+    large = paint("large.png", size=(40, 30))
+    small = Settings(max_pixels=1000)
+    with Library(tmp_path / "l", settings=small, encoder=ColourEncoder()) as library:
+        library.index(photos)
+        large.write_bytes(b"no picture")
+        library.index(photos)
+    monkeypatch.setattr("clipsearch.indexer.pipeline.decode", None)
+    with Library(tmp_path / "l", encoder=ColourEncoder()) as library:
+        assert "not a picture" in library.index(photos).skipped[0].reason
+
+
+@pytest.mark.parametrize("mtime_ns", [2**63, 10**19, -(10**9)])
+def test_a_date_far_away_stops_nothing(
+    library: Library, paint: Paint, photos: Path, mtime_ns: int
+) -> None:
+    path = paint("red.png")
+    try:
+        os.utime(path, ns=(0, mtime_ns))
+    except OverflowError:
+        pytest.skip("the system has no such dates")
+    assert counts(library.index(photos)) == {"added": 1}
+    assert counts(library.index(photos)) == {"unchanged": 1}
+
+
+def test_many_equal_files_move_together(library: Library, paint: Paint, photos: Path) -> None:
+    for n in range(40):
+        paint(f"{'kept' if n < 20 else 'old'}/{n}.png", "red")
+    library.index(photos)
+    (photos / "old").rename(photos / "new")
+    assert counts(library.index(photos)) == {"moved": 20, "unchanged": 20}
+
+
 def test_names_that_are_not_utf8_survive_the_way_through(two: Library, photos: Path) -> None:
     name = b"gr\xfcn\n.png"
     try:

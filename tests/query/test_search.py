@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import threading
+import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 
 from clipsearch.catalog import Catalog, ModelRecord
 from clipsearch.index import generations
-from clipsearch.indexer.merge import MERGE_FROM, is_merge_due, merge
-from clipsearch.query.base import BaseFiles, Coverage
+from clipsearch.indexer.merge import MERGE_FROM, drop_unusable, is_merge_due, merge
+from clipsearch.query.base import Base, BaseFiles, Coverage
 from clipsearch.query.search import Hit, Space, exact_scores, search
 from clipsearch.vectors import FloatArray, normalise
 
@@ -23,12 +27,16 @@ class Shelf:
     """A catalog with random vectors and no files, and its index files."""
 
     def __init__(self, folder: Path) -> None:
-        self.catalog = Catalog.open(folder / "catalog.sqlite3", create=True)
-        self.model = self.catalog.set_model(ModelRecord("m", "0" * 64, DIMENSION))
+        self.folder = folder
         self.files = BaseFiles(folder / "index")
+        self.open()
         with self.catalog.begin() as write:
             self.root = write.add_folder(b"/pictures").folder_id
         self.n = 0
+
+    def open(self) -> None:
+        self.catalog = Catalog.open(self.folder / "catalog.sqlite3", create=True)
+        self.model = self.catalog.set_model(ModelRecord("m", "0" * 64, DIMENSION))
 
     def add(self, vectors: FloatArray) -> list[int]:
         with self.catalog.begin() as write:
@@ -166,6 +174,89 @@ def test_an_index_file_that_is_ahead_of_the_catalog_is_not_used(
     older.add(random_vectors(100))
     check(older)
     older.catalog.close()
+
+
+def test_an_index_file_of_another_library_hides_nothing(shelf: Shelf, tmp_path: Path) -> None:
+    shelf.add(random_vectors(300))
+    merge(shelf.catalog, shelf.model, shelf.files)
+    (tmp_path / "other").mkdir()
+    other = Shelf(tmp_path / "other")
+    other.files = shelf.files
+    other.add(random_vectors(300))
+    check(other)
+    assert other.files.coverage(other.catalog, other.model) == Coverage("none", 0, 0, 300)
+    other.catalog.close()
+
+
+def test_a_return_to_an_older_copy_of_the_catalog_costs_no_hit(
+    shelf: Shelf, tmp_path: Path
+) -> None:
+    shelf.add(random_vectors(200))
+    shelf.catalog.close()
+    copy = (tmp_path / "catalog.sqlite3").read_bytes()
+    shelf.open()
+    shelf.add(random_vectors(100))
+    merge(shelf.catalog, shelf.model, shelf.files)
+    shelf.catalog.close()
+    (tmp_path / "catalog.sqlite3").write_bytes(copy)
+    shelf.open()
+    drop_unusable(shelf.catalog, shelf.model, shelf.files)
+    shelf.n = 200
+    shelf.add(random_vectors(150))  # as many as before and more, under the same ids
+    check(shelf)
+
+
+def test_a_usable_index_file_stays(shelf: Shelf) -> None:
+    drop_unusable(shelf.catalog, shelf.model, shelf.files)
+    shelf.add(random_vectors(30))
+    merge(shelf.catalog, shelf.model, shelf.files)
+    drop_unusable(shelf.catalog, shelf.model, shelf.files)
+    assert generations(shelf.files.folder) == [1]
+
+
+def test_an_index_file_outlives_the_newest_of_its_vectors(shelf: Shelf) -> None:
+    ids = shelf.add(random_vectors(30))
+    merge(shelf.catalog, shelf.model, shelf.files)
+    with shelf.catalog.begin() as write:
+        write.remove_vectors(ids[-3:])
+        for image_id in ids[-3:]:
+            write.update_image(image_id, state="unreadable", reason="broken")
+    assert shelf.files.coverage(shelf.catalog, shelf.model) == Coverage("flat", 30, 3, 0)
+    assert shelf.files.base(shelf.catalog, shelf.model) is not None
+    check(shelf)
+
+
+def test_the_ids_of_the_index_are_those_of_the_images(shelf: Shelf) -> None:
+    shelf.add(random_vectors(10))
+    ids = shelf.add(random_vectors(20))
+    with shelf.catalog.begin() as write:
+        write.mark_missing(range(1, 11))
+    merge(shelf.catalog, shelf.model, shelf.files)
+    base = shelf.files.base(shelf.catalog, shelf.model)
+    assert base is not None
+    vector = random_vectors(1)
+    found = base.index.search(vector, 20).ids[0].tolist()
+    assert found == [hit.image_id for hit in shelf.search(vector[0], 20)]
+    assert sorted(found) == ids
+
+
+def test_threads_that_come_together_read_the_index_file_once(
+    shelf: Shelf, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shelf.add(random_vectors(300))
+    merge(shelf.catalog, shelf.model, shelf.files)
+    read, n_read = BaseFiles._read, []
+
+    def slowly(self: BaseFiles, *arguments: Any) -> Base | None:
+        n_read.append(1)
+        together.wait(0.2) if len(n_read) > 1 else time.sleep(0.05)
+        return read(self, *arguments)
+
+    together = threading.Event()
+    monkeypatch.setattr(BaseFiles, "_read", slowly)
+    with ThreadPoolExecutor(4) as pool:
+        bases = [pool.submit(shelf.files.base, shelf.catalog, shelf.model) for _ in range(4)]
+    assert len({id(base.result()) for base in bases}) == 1 and len(n_read) == 1
 
 
 def test_merging_keeps_one_file_and_counts_what_is_outside(shelf: Shelf) -> None:
