@@ -35,8 +35,8 @@ from clipsearch.query.search import (
     ProbeEncoder,
     Space,
     image_vector,
+    probed_images,
     query_vector,
-    same_pictures,
     search,
 )
 from clipsearch.query.status import FolderStatus, Status, library_status
@@ -170,7 +170,7 @@ class Library:
 
         A probe is text in the query language, a Path, a PIL image, a vector `[dim]`, a Query, or a
         sequence of these, which count alike (strings alone: as the words of a command line).
-        Picture files of the question are left out of the answer.
+        Picture files of the question are left out of the answer; their copies are not.
         Raises QueryError if it makes no sense, NoLibrary if nothing was ever indexed here.
         """
         if isinstance(k, bool) or not isinstance(k, int | np.integer) or k < 1:
@@ -180,7 +180,7 @@ class Library:
         model = catalog.model()
         if model is None:
             return []
-        leave_out = same_pictures(query, catalog)
+        leave_out = probed_images(query, catalog)
         vector = query_vector(query, self._loaded(), self.settings.max_pixels)
         with catalog.snapshot() as state:
             space = Space(state, model.model_id, self._files.base(state, model))

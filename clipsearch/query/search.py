@@ -83,25 +83,24 @@ def image_vector(image: Any, encoder: ProbeEncoder) -> FloatArray:
     return vector
 
 
-def same_pictures(query: Query, catalog: CatalogReads) -> IdArray:
-    """The images that the query's own pictures are, by content and by place: not worth finding.
+def probed_images(query: Query, catalog: CatalogReads) -> IdArray:
+    """The images that the query's own picture files are: nobody looks for what he holds in hand.
 
-    Raises QueryError for a picture that cannot be read.
+    A copy under another name is another file, and worth finding. Raises QueryError for a picture
+    that cannot be opened.
     """
     found: set[int] = set()
     for probe in query.probes:
         if not isinstance(probe, ImageProbe):
             continue
-        from clipsearch.images import content_hash
+        from clipsearch.images import open_picture
 
         path = _reachable(probe.path)
         try:
-            content = content_hash(path)
+            open_picture(path).close()  # a slip of the pen should not wait for the model to load
         except ImageError as error:
             raise _unusable(error) from error
-        found |= {same.image_id for same in catalog.images_with_hash([content])}
-        # The file may have changed since it was indexed. Once as the user reaches it and once
-        # without links, as roots are recorded.
+        # Once as the user reaches it and once without links, as roots are recorded.
         for place in {os.path.abspath(path), os.path.realpath(path)}:
             record = catalog.image_at(os.fsencode(place))
             found |= {record.image_id} if record else set()
