@@ -220,13 +220,22 @@ class Library:
     def _existing(self) -> Catalog | None:
         """The catalog, if there is one."""
         with self._opening:
-            if self._catalog is None and (self.path / CATALOG_FILE).exists():
+            if self._catalog is None and self._has_catalog():
                 from clipsearch.catalog import Catalog
 
                 # Indexing that was killed at its very beginning leaves a file with nothing in it.
                 with suppress(NoLibrary):
                     self._catalog = Catalog.open(self.path / CATALOG_FILE)
             return self._catalog
+
+    def _has_catalog(self) -> bool:
+        try:
+            return (self.path / CATALOG_FILE).exists()
+        except PermissionError as error:
+            raise CatalogError(
+                f"the library {self.path} may not be entered: change its permissions or name "
+                "another"
+            ) from error
 
     def _model(self) -> ModelRecord | None:
         """The library's model, if it has one yet."""

@@ -112,9 +112,11 @@ def _known(name: str, path: Path) -> bool:
 def _from_environment(environ: Mapping[str, str]) -> dict[str, object]:
     chosen: dict[str, object] = {}
     # The Hugging Face tools' switch is honoured too: whoever set it wants no downloads from anyone.
-    sources = [("offline", "HF_HUB_OFFLINE")]
-    sources += [(name, _variable(name)) for name in _CHECKS]
-    for name, variable in sources:
+    # It is not ours to judge: what is no yes there means no.
+    if environ.get("HF_HUB_OFFLINE", "").strip().lower() in _TRUE:
+        chosen["offline"] = True
+    for name in _CHECKS:
+        variable = _variable(name)
         if environ.get(variable, "").strip():
             chosen[name] = _checked(name, environ[variable].strip(), variable)
     return chosen

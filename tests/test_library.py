@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 import time
@@ -15,6 +16,7 @@ import pytest
 from PIL import Image
 
 from clipsearch.errors import (
+    CatalogError,
     CatalogTooNew,
     FolderError,
     LibraryLocked,
@@ -429,3 +431,10 @@ def test_another_model_from_a_folder_is_refused(tmp_path: Path, paint: Paint, ph
         library.index(photos)
     with pytest.raises(ModelMismatch, match="another model of that name"):
         Library(tmp_path / "l", model=other)
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root may enter everything")
+def test_a_library_that_may_not_be_entered_is_told_in_one_sentence(tmp_path: Path) -> None:
+    (tmp_path / "closed").mkdir(mode=0)
+    with pytest.raises(CatalogError, match="may not be entered"):
+        Library(tmp_path / "closed")

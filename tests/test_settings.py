@@ -119,3 +119,7 @@ def test_a_settings_file_that_is_a_folder_or_no_text_is_one_sentence(tmp_path: P
     (tmp_path / "config.toml").write_bytes(b"\xff\xfe")
     with pytest.raises(SettingsError, match="not UTF-8"):
         Settings.load(environ={}, config_file=tmp_path / "config.toml")
+
+
+def test_a_foreign_switch_that_says_neither_yes_nor_no_is_no_error(config: Path) -> None:
+    assert not Settings.load(environ={"HF_HUB_OFFLINE": "perhaps"}, config_file=config).offline

@@ -77,7 +77,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         render.complain(refusal(error))
         return ExitCode.ERROR
     if code == ExitCode.INTERRUPTED:  # what Typer makes of KeyboardInterrupt
-        render.complain("interrupted; what was finished is kept")
+        render.complain("interrupted; nothing that was finished is lost")
     return code
 
 

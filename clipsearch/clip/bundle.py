@@ -108,6 +108,8 @@ def save_bundle(
     try:
         temporary.chmod(0o755)
         save_file(tensors, temporary / WEIGHTS_FILE)
+        # safetensors lets only the owner read, and a model is no secret: all users may share it.
+        (temporary / WEIGHTS_FILE).chmod(0o644)
         shutil.copyfile(merges, temporary / MERGES_FILE)
         manifest = replace(
             manifest,
