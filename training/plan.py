@@ -25,8 +25,8 @@ class Plan:
     """Everything a run depends on. The same plan draws the same scenes in the same order."""
 
     seed: int = 20261121
-    steps: int = 20_000
-    decay_steps: int = 4_000
+    steps: int = 3_300
+    decay_steps: int = 800
     warmup_steps: int = 400
     batch: int = 256
     learning_rate: float = 1.5e-3
