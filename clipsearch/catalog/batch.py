@@ -54,10 +54,15 @@ class Batch(Snapshot):
                 f"the library holds vectors of the model {current.name!r}, not of {model.name!r}: "
                 "use that model, or another library"
             )
-        stored = self._known_model(model) or self._add_model(model)
+        stored = self.add_model(model)
         fact = {"key": "model_id", "value": str(stored.model_id)}
         self._connection.execute(insert(LibraryRow).prefix_with("OR REPLACE").values(fact))
         return stored
+
+    def add_model(self, model: ModelRecord) -> ModelRecord:
+        """Record a model that is not the library's own yet, and return it with its id."""
+        same = (known for known in self.models() if known.fingerprint == model.fingerprint)
+        return next(same, None) or self._insert_model(model)
 
     def add_folder(self, path: bytes) -> FolderRecord:
         """The root with this absolute path, recorded now if it is new."""
@@ -105,10 +110,13 @@ class Batch(Snapshot):
         return _new_id(added.inserted_primary_key)
 
     def update_image(self, image_id: int, **changes: Unpack[ImageChanges]) -> None:
-        """Change some columns of an image. Becoming present forgets the reason."""
+        """Change some columns of an image. Becoming present forgets the reason; another content
+        forgets the vectors, those of every model."""
         if not changes:
             return
         values = _storable(changes)
+        if "content_hash" in values:
+            self._forget_unless(image_id, values["content_hash"])
         if values.get("state") == "present":
             values["reason"] = None
             self._renew_vectors([image_id])
@@ -154,6 +162,18 @@ class Batch(Snapshot):
         """Forget the vectors of these images, of every model."""
         self._connection.execute(delete(VectorRow).where(among(VectorRow.image_id, image_ids)))
 
+    def keep_only_vectors_of(self, model_id: int) -> None:
+        """Forget the vectors of all other models."""
+        self._connection.execute(delete(VectorRow).where(VectorRow.model_id != model_id))
+
+    def _forget_unless(self, image_id: int, content_hash: bytes | None) -> None:
+        # The writer puts a vector of its own model only. One of another, left by a change of models
+        # that was interrupted, would pass for one of the new content.
+        other = select(ImageRow.image_id).where(
+            ImageRow.image_id == image_id, ImageRow.content_hash.is_distinct_from(content_hash)
+        )
+        self._connection.execute(delete(VectorRow).where(VectorRow.image_id.in_(other)))
+
     def _renew_vectors(self, image_ids: ImageIds) -> None:
         # An index that was built while an image was absent does not hold it, and would not find it
         # among the vectors newer than itself either. So coming back makes its vector a new one.
@@ -168,11 +188,7 @@ class Batch(Snapshot):
         renewed = insert(VectorRow).prefix_with("OR REPLACE").from_select(names, returning)
         self._connection.execute(renewed)
 
-    def _known_model(self, model: ModelRecord) -> ModelRecord | None:
-        same = (known for known in self.models() if known.fingerprint == model.fingerprint)
-        return next(same, None)
-
-    def _add_model(self, model: ModelRecord) -> ModelRecord:
+    def _insert_model(self, model: ModelRecord) -> ModelRecord:
         values = {
             "name": _storable_text(model.name),
             "sha256": model.sha256,

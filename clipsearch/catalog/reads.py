@@ -207,6 +207,20 @@ class CatalogReads(ABC):
         with self._reading() as connection:
             return set(connection.execute(statement).scalars())
 
+    def without_vector(self, model_id: int) -> frozenset[int]:
+        """The readable images, missing ones too, that have no vector of this model."""
+        readable = select(func.count()).where(ImageRow.reason.is_(None))
+        stored = select(func.count()).where(VectorRow.model_id == model_id)
+        has_vector = select(VectorRow.vector_id).where(
+            VectorRow.image_id == ImageRow.image_id, VectorRow.model_id == model_id
+        )
+        bare = select(ImageRow.image_id).where(ImageRow.reason.is_(None), ~has_vector.exists())
+        with self._reading() as connection:
+            # Normally there is none, and two counts are quicker than a look at each.
+            if connection.execute(readable).scalar_one() == connection.execute(stored).scalar_one():
+                return frozenset()
+            return frozenset(connection.execute(bare).scalars())
+
     def vector_batches(
         self, model_id: int, after_vector_id: int = 0, batch_size: int = 4096
     ) -> Iterator[VectorBatch]:

@@ -24,9 +24,9 @@ def scan_folders(
 ) -> list[FolderScan]:
     """Compare folders with the catalog. Raises FolderError before anything is written."""
     roots = catalog.folders()
-    stripped = _without_vector(catalog, model_id)
+    bare = catalog.without_vector(model_id)
     places = [place(folder, roots) for folder in outermost(folders)]
-    return [scan(each, catalog, tally, rules, stripped) for each in places]
+    return [scan(each, catalog, tally, rules, bare) for each in places]
 
 
 def apply_scans(
@@ -50,10 +50,3 @@ def apply_scans(
                 tally.tell_encoded(len(candidates))
     # Only now, because until everything was read a file that is gone may have moved.
     committer.finish()
-
-
-def _without_vector(catalog: Catalog, model_id: int) -> frozenset[int]:
-    """The images that have to be encoded though their files did not change; normally none."""
-    if catalog.counts().present == catalog.vector_count(model_id):
-        return frozenset()
-    return frozenset(catalog.dead_ids(model_id, catalog.last_vector_id(model_id)).tolist())
