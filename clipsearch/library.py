@@ -13,7 +13,7 @@ from contextlib import contextmanager, suppress
 from dataclasses import replace
 from pathlib import Path
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Protocol, Self
+from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 
@@ -27,12 +27,12 @@ from clipsearch.errors import (
     QueryError,
     UnknownModel,
 )
+from clipsearch.indexer.encoder import Encoder, fits, record_of
 from clipsearch.indexer.report import IndexReport, OnProgress, Progress, SkippedFile, Tally
 from clipsearch.query.base import BaseFiles
 from clipsearch.query.given import as_query
 from clipsearch.query.search import (
     Hit,
-    ProbeEncoder,
     Space,
     image_vector,
     probed_images,
@@ -44,7 +44,7 @@ from clipsearch.settings import Settings
 
 if TYPE_CHECKING:
     from clipsearch.catalog import Catalog, ModelRecord
-    from clipsearch.indexer.pipeline import Pace
+    from clipsearch.indexer.reencode import ReindexCost
 
 __all__ = [
     "Encoder",
@@ -61,21 +61,6 @@ OnDownload = Callable[[int, int], None]
 
 CATALOG_FILE = "catalog.sqlite3"
 INDEX_FOLDER = "index"
-
-
-class Encoder(ProbeEncoder, Protocol):
-    """A model, as `clipsearch.clip.encoder.Encoder` is one."""
-
-    @property
-    def model_name(self) -> str: ...
-    @property
-    def model_sha256(self) -> str: ...
-    @property
-    def preprocess_info(self) -> dict[str, Any]: ...
-    @property
-    def activation(self) -> str: ...
-    @property
-    def precision(self) -> str: ...
 
 
 class Library:
@@ -104,7 +89,6 @@ class Library:
         self._given_encoder = encoder
         self._on_download = on_download
         self._encoder: Encoder | None = None
-        self._bundle: Path | None = None  # where the encoder was loaded from
         self._catalog: Catalog | None = None
         self._files = BaseFiles(self.path / INDEX_FOLDER)
         self._opening = threading.RLock()  # threads that come together share one of each
@@ -149,12 +133,13 @@ class Library:
         """
         from clipsearch.indexer.commit import Committer
         from clipsearch.indexer.merge import drop_unusable, is_merge_due, merge
+        from clipsearch.indexer.pipeline import Pace
         from clipsearch.indexer.run import apply_scans, scan_folders
         from clipsearch.indexer.scan import Rules
 
         if not folders:
             raise FolderError("no folder was named: say which folder to index")
-        tally, pace = Tally(on_progress), self._pace()
+        tally, pace = Tally(on_progress), Pace.of(self.settings)
         rules = Rules(pace.max_pixels, allow_empty)
         with self._writing(folders, allow_empty) as (catalog, model):
             scans = scan_folders(folders, catalog, model.model_id, tally, rules)
@@ -164,6 +149,52 @@ class Library:
             if is_merge_due(self._files.coverage(catalog, model)):
                 merge(catalog, model, self._files)
         return tally.report()
+
+    def reindex(
+        self,
+        model: str | Path | Encoder,
+        *folders: str | Path,
+        on_progress: OnProgress | None = None,
+        allow_empty: bool = False,
+    ) -> IndexReport:
+        """Encode the whole library, and these folders, with another model, and make it its own.
+
+        Until that is complete, queries are answered by the old model's vectors; if it is
+        interrupted, doing it again does the rest. Raises what `index` does, where a folder of the
+        library that is not there counts like an empty one.
+        """
+        from clipsearch.indexer.commit import Committer
+        from clipsearch.indexer.lock import write_lock
+        from clipsearch.indexer.merge import is_merge_due, merge
+        from clipsearch.indexer.pipeline import Pace
+        from clipsearch.indexer.reencode import reencode, switch
+        from clipsearch.indexer.scan import Rules
+
+        catalog, tally, pace = self._opened(), Tally(on_progress), Pace.of(self.settings)
+        encoder = self._load(model) if isinstance(model, str | Path) else model
+        with write_lock(self.path):
+            with catalog.begin() as write:
+                record = write.add_model(record_of(encoder))
+            committer = Committer(catalog, record.model_id, tally)
+            reencode(folders, committer, encoder, pace, Rules(pace.max_pixels, allow_empty))
+            switch(catalog, record, self._files)
+            if is_merge_due(self._files.coverage(catalog, record)):
+                merge(catalog, record, self._files)
+        with self._opening:
+            self._encoder, self._wanted_model, self._given_encoder = encoder, None, None
+        return tally.report()
+
+    def reindex_cost(self, model: str | Path | Encoder) -> ReindexCost:
+        """What `reindex` would take. Tries the model on a few pictures if it is on this machine."""
+        from clipsearch.indexer.pipeline import Pace
+        from clipsearch.indexer.reencode import cost
+
+        encoder: Encoder | None = None
+        with suppress(ModelUnavailable):
+            encoder = self._load(model, offline=True) if isinstance(model, str | Path) else model
+        with self._opened().snapshot() as state:
+            record = None if encoder is None else record_of(encoder)
+            return cost(state, record, encoder, Pace.of(self.settings))
 
     def query(self, probe: Any, k: int = 10) -> list[Hit]:
         """The k images most like a probe, best first; fewer if there are fewer.
@@ -176,15 +207,17 @@ class Library:
         if isinstance(k, bool) or not isinstance(k, int | np.integer) or k < 1:
             raise QueryError(f"{k} hits cannot be had: ask for a whole number of at least 1")
         catalog = self._opened()
-        query = as_query(probe, lambda image: image_vector(image, self._loaded()))
         model = catalog.model()
+        query = as_query(probe, lambda image: image_vector(image, self._loaded()))
         if model is None:
             return []
         leave_out = probed_images(query, catalog)
         vector = query_vector(query, self._loaded(), self.settings.max_pixels)
         with catalog.snapshot() as state:
-            space = Space(state, model.model_id, self._files.base(state, model))
-            return search(vector, space, int(k), leave_out)
+            if state.model() == model:
+                space = Space(state, model.model_id, self._files.base(state, model))
+                return search(vector, space, int(k), leave_out)
+        return self.query(probe, k)  # the library has changed its model meanwhile
 
     def status(self) -> Status:
         """What the library holds. Loads no model."""
@@ -270,46 +303,42 @@ class Library:
 
     def _adopt_model(self, catalog: Catalog) -> ModelRecord:
         """Make the model that was asked for the library's own."""
-        encoder = self._loaded()
-        place = None if self._bundle is None else os.fsencode(self._bundle)
-        return catalog.set_model(replace(_record(encoder), bundle_path=place))
+        return catalog.set_model(record_of(self._loaded()))
 
     def _loaded(self) -> Encoder:
         """The model. Raises ModelMismatch if it is not the library's, and the errors of loading."""
         with self._opening:
-            if self._encoder is None:
-                record = self._model()
+            record = self._model()
+            # Another process may have changed the library's model since this one was loaded.
+            if self._encoder is None or not fits(self._encoder, record):
                 encoder = self._given_encoder or self._load_encoder(record)
-                if record is not None and _record(encoder).fingerprint != record.fingerprint:
+                if record is not None and not fits(encoder, record):
                     raise self._mismatch(record, encoder.model_name)
                 self._encoder = encoder
             return self._encoder
 
     def _load_encoder(self, record: ModelRecord | None) -> Encoder:
-        from clipsearch.clip.encoder import Encoder as ClipEncoder
-
-        def load(model: str | Path) -> Encoder:
-            encoder = ClipEncoder.load(
-                model,
-                cache_dir=settings.cache_dir,
-                device=settings.device,
-                precision=settings.precision,
-                offline=settings.offline,
-                on_progress=self._on_download,
-            )
-            self._bundle = encoder.folder
-            return encoder
-
-        settings = self.settings
         if record is None or self._wanted_model is not None:
-            return load(self._wanted_model or settings.model)
+            return self._load(self._wanted_model or self.settings.model)
         try:
-            return load(self._bundle_of(record) or record.name)
+            return self._load(self._bundle_of(record) or record.name)
         except UnknownModel as error:
             raise ModelError(
                 f"the library {self.path} was made with a model of your own, {record.name!r}: "
                 "give its file or folder with --model"
             ) from error
+
+    def _load(self, model: str | Path, offline: bool = False) -> Encoder:
+        from clipsearch.clip.encoder import Encoder as ClipEncoder
+
+        return ClipEncoder.load(
+            model,
+            cache_dir=self.settings.cache_dir,
+            device=self.settings.device,
+            precision=self.settings.precision,
+            offline=offline or self.settings.offline,
+            on_progress=self._on_download,
+        )
 
     def _bundle_of(self, record: ModelRecord) -> Path | None:
         """Where the library's model was, if it is still there."""
@@ -351,24 +380,3 @@ class Library:
             f"the library {self.path} holds vectors of the model {record.name!r}, not {other!r}"
             f"{same}: leave the model out, or name another library"
         )
-
-    def _pace(self) -> Pace:
-        from clipsearch.images import MAX_PIXELS
-        from clipsearch.indexer.pipeline import Pace
-
-        settings = self.settings
-        max_pixels = settings.max_pixels or MAX_PIXELS
-        return Pace(settings.batch_size, settings.decode_threads, max_pixels)
-
-
-def _record(encoder: Encoder) -> ModelRecord:
-    from clipsearch.catalog import ModelRecord
-
-    return ModelRecord(
-        name=encoder.model_name,
-        sha256=encoder.model_sha256,
-        dimension=encoder.dimension,
-        preprocessing=encoder.preprocess_info,
-        activation=encoder.activation,
-        dtype=encoder.precision,
-    )

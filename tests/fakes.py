@@ -33,6 +33,7 @@ class ColourEncoder:
     model_name = "colour"
     activation = "none"
     precision = "float32"
+    folder = None  # it lies nowhere
     dimension = 4
 
     def __init__(self, name: str = "colour", input_px: int = 8) -> None:

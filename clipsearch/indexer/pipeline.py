@@ -12,14 +12,15 @@ from collections import deque
 from collections.abc import Callable, Generator, Iterable, Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from typing import Any, Protocol, Self
 
 import numpy as np
 from numpy.typing import NDArray
 
 from clipsearch.errors import ImageError, ImageTooLarge
-from clipsearch.images import content_hash, decode, signature
+from clipsearch.images import MAX_PIXELS, content_hash, decode, signature
 from clipsearch.indexer.scan import Candidate
+from clipsearch.settings import Settings
 from clipsearch.vectors import FloatArray
 
 # A batch closes when it has used this much time or holds this many files, even if hardly any of
@@ -52,6 +53,12 @@ class Pace:
     batch_size: int
     decode_threads: int
     max_pixels: int
+
+    @classmethod
+    def of(cls, settings: Settings) -> Self:
+        """As the settings say, and where they say nothing."""
+        max_pixels = settings.max_pixels or MAX_PIXELS
+        return cls(settings.batch_size, settings.decode_threads, max_pixels)
 
 
 @dataclass(frozen=True)
