@@ -9,9 +9,11 @@ import typer
 
 from clipsearch.cli import render
 from clipsearch.cli.options import ExitCode, JsonOption, LibraryOption, ModelOption, given_path
+from clipsearch.errors import ModelMismatch
 
 if TYPE_CHECKING:
-    from clipsearch.library import IndexReport
+    from clipsearch.indexer.reencode import ReindexCost
+    from clipsearch.library import IndexReport, Library
 
 COUNTS = ("added", "updated", "moved", "returned", "missing", "unchanged")
 N_SHOWN = 10  # skipped files named on standard error; --json has them all
@@ -27,6 +29,10 @@ def index(
     confirmed: Annotated[
         bool, typer.Option("--yes", help="A folder may have lost all its pictures; they are gone.")
     ] = False,
+    reindex: Annotated[
+        bool,
+        typer.Option("--reindex", help="Encode the whole library anew, with the --model given."),
+    ] = False,
     library: LibraryOption = None,
     model: ModelOption = None,
     as_json: JsonOption = False,
@@ -35,20 +41,42 @@ def index(
 
     Creates the library if there is none yet. What has not changed is not read again.
     """
-    from clipsearch.library import Library
-
-    fetching = render.DownloadLines()
-    with (
-        Library(library, model=model, on_download=fetching) as opened,
-        render.progress() as show,
-    ):
-        report = opened.index(*folders, on_progress=show, allow_empty=confirmed)
+    if reindex and model is None:
+        raise typer.BadParameter("--reindex needs the new model: add --model NAME|FILE")
+    with open_library(library, None if reindex else model) as opened, render.progress() as show:
+        if reindex and model is not None:
+            report = opened.reindex(model, *folders, on_progress=show, allow_empty=confirmed)
+        else:
+            report = opened.index(*folders, on_progress=show, allow_empty=confirmed)
     if as_json:
         render.json_object(to_json(report))
     else:
         render.text(summary(report))
     name_skipped(report)
     return ExitCode.SOME_SKIPPED if report.skipped else ExitCode.DONE
+
+
+def open_library(path: Path | None, model: str | None) -> Library:
+    """Open or create a library. Where it has another model, the error says what a change costs."""
+    from clipsearch.library import Library
+
+    fetching = render.DownloadLines()
+    try:
+        return Library(path, model=model, on_download=fetching)
+    except ModelMismatch as error:
+        if model is None:
+            raise
+        with Library(path) as opened:
+            told = costs(opened.reindex_cost(model))
+        raise ModelMismatch(f"{error}; or {told}") from error
+
+
+def costs(cost: ReindexCost) -> str:
+    """Say what another model for a library takes."""
+    work = f"encode its {cost.n_images:,} pictures ({render.size(cost.n_bytes)}) anew"
+    if cost.seconds is None:
+        return f"{work}, once the model is on this machine, by adding --reindex"
+    return f"{work}, in about {render.duration(cost.seconds)} on this machine, by adding --reindex"
 
 
 def to_json(report: IndexReport) -> dict[str, Any]:

@@ -9,6 +9,7 @@ import pytest
 from filelock import FileLock
 
 from tests.cli.conftest import Run
+from tests.clip.tiny import write_bundle
 
 KEYS = {
     "added",
@@ -112,3 +113,39 @@ def test_an_unknown_model_is_one_sentence(
     done = run("index", photos, "-L", tmp_path / "library", "--model", "ViT-Z/99")
     assert (done.code, done.err.count("\n")) == (2, 1)
     assert "ViT-Z/99" in done.err
+
+
+@pytest.fixture(scope="module")
+def other_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_bundle(tmp_path_factory.mktemp("models") / "other", seed=7)
+
+
+def test_another_model_is_refused_with_what_it_would_cost(
+    run: Run, indexed: Path, photos: Path, other_model: Path
+) -> None:
+    done = run("index", photos, "-L", indexed, "--model", other_model)
+    assert (done.code, done.out, done.err.count("\n")) == (2, b"", 1)
+    assert "encode its 3 pictures" in done.err and "--reindex" in done.err
+
+
+def test_another_model_that_is_not_here_has_no_known_pace(
+    run: Run, indexed: Path, photos: Path
+) -> None:
+    done = run("index", photos, "-L", indexed, "--model", "ViT-B/16")
+    assert (done.code, done.err.count("\n")) == (2, 1)
+    assert "once the model is on this machine" in done.err
+
+
+def test_reindex_changes_the_model_and_the_library_answers(
+    run: Run, indexed: Path, photos: Path, other_model: Path
+) -> None:
+    done = run("index", photos, "-L", indexed, "--model", other_model, "--reindex", "--json")
+    assert (done.code, done.json["updated"]) == (0, 3)
+    assert run("status", "-L", indexed, "--json").json["model"] == "tiny"
+    assert len(run("query", "red", "-L", indexed, "--json").json["hits"]) == 3
+
+
+def test_reindex_has_to_know_the_model(run: Run, indexed: Path, photos: Path) -> None:
+    done = run("index", photos, "-L", indexed, "--reindex")
+    assert (done.code, done.err.count("\n")) == (2, 1)
+    assert "--model" in done.err
