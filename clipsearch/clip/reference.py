@@ -25,7 +25,7 @@ from clipsearch.clip.models import find_model
 from clipsearch.clip.preprocess import Preprocess
 from clipsearch.clip.registry import PUBLISHED_MODELS
 from clipsearch.clip.tokenizer import Tokenizer
-from clipsearch.errors import QueryError, UnknownModel
+from clipsearch.errors import ChecksumMismatch, QueryError, UnknownModel
 from clipsearch.settings import Settings
 
 
@@ -45,15 +45,15 @@ def load(
     `name` is one of `available_models()`, "mini", a weights file or a bundle's folder. The device
     is by default the GPU if there is one; the weights are float32 on a CPU and float16 elsewhere.
     `download_root` is the cache.
-    Raises RuntimeError for an unknown model, otherwise the ModelErrors of `find_model` and
-    `load_bundle`.
+    Raises RuntimeError for an unknown model and for a download with the wrong SHA-256, otherwise
+    the ModelErrors of `find_model` and `load_bundle`.
     """
     if jit:
         warnings.warn("jit=True has no effect: this model is not compiled", stacklevel=2)
     device = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
     try:
         bundle = load_bundle(find_model(name, _cache(download_root)))
-    except UnknownModel as error:
+    except (UnknownModel, ChecksumMismatch) as error:
         raise RuntimeError(str(error)) from error
     model = bundle.model
     if device.type != "cpu":

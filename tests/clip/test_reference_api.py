@@ -10,7 +10,8 @@ from PIL import Image
 
 from clipsearch import clip
 from clipsearch.clip.bundle import load_bundle
-from tests.clip.tiny import write_bundle
+from clipsearch.errors import BrokenCheckpoint, ChecksumMismatch
+from tests.clip.tiny import RESNET, write_bundle
 
 
 @pytest.fixture(scope="module")
@@ -66,6 +67,46 @@ def test_preprocessing_resizes_before_it_converts_as_the_reference_does(folder: 
 def test_an_unknown_model_is_a_runtime_error_with_the_names(tmp_path: Path) -> None:
     with pytest.raises(RuntimeError, match=r"'ViT-Z'.*ViT-L/14@336px"):
         clip.load("ViT-Z", device="cpu", download_root=str(tmp_path))
+
+
+def test_a_file_that_is_not_a_model_says_so_with_its_name(tmp_path: Path) -> None:
+    (tmp_path / "weights.pt").write_bytes(b"<html>not found</html>")
+    with pytest.raises(BrokenCheckpoint, match=r"weights\.pt is a web page"):
+        clip.load(tmp_path / "weights.pt", device="cpu", download_root=tmp_path / "cache")
+
+
+def test_wrong_bytes_under_a_published_name_are_a_runtime_error(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*_: object) -> Path:
+        raise ChecksumMismatch("the model has another SHA-256")
+
+    monkeypatch.setattr("clipsearch.clip.reference.find_model", refuse)
+    with pytest.raises(RuntimeError, match="another SHA-256"):
+        clip.load("ViT-B/32", device="cpu", download_root=tmp_path)
+
+
+def test_download_root_is_where_models_are_kept(tmp_path: Path) -> None:
+    write_bundle(tmp_path / "ViT-B-32")
+    model, _ = clip.load("ViT-B/32", "cpu", False, str(tmp_path))
+    assert model.visual.output_dim == 16
+
+
+def test_a_resnet_has_the_attributes_too(tmp_path: Path) -> None:
+    model, preprocess = clip.load(write_bundle(tmp_path / "resnet", RESNET), device="cpu")
+    assert (model.visual.input_resolution, model.visual.output_dim) == (32, 16)
+    assert (model.dtype, preprocess.size) == (torch.float32, 32)
+
+
+def test_features_are_not_normalised_and_logits_are_scaled_cosines(folder: Path) -> None:
+    model, _ = clip.load(folder, device="cpu")
+    image, text = torch.randn(2, 3, 32, 32), torch.randint(0, 519, (3, 12))
+    with torch.no_grad():
+        a, b = model.encode_image(image), model.encode_text(text)
+        logits, _ = model(image, text)
+    cosines = torch.nn.functional.cosine_similarity(a[:, None], b[None], dim=-1)
+    torch.testing.assert_close(logits, cosines * model.logit_scale.exp())
+    assert (a.norm(dim=-1) - 1).abs().max() > 0.01
 
 
 def test_jit_is_declined_with_a_warning(folder: Path) -> None:
