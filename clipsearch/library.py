@@ -286,16 +286,15 @@ class Library:
             return self._encoder
 
     def _load_encoder(self, record: ModelRecord | None) -> Encoder:
+        from clipsearch.clip.download import ModelCache
         from clipsearch.clip.encoder import Encoder as ClipEncoder
 
         def load(model: str | Path) -> Encoder:
             encoder = ClipEncoder.load(
                 model,
-                cache_dir=settings.cache_dir,
+                cache=ModelCache.of(settings, self._on_download),
                 device=settings.device,
                 precision=settings.precision,
-                offline=settings.offline,
-                on_progress=self._on_download,
             )
             self._bundle = encoder.folder
             return encoder
