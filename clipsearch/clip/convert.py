@@ -27,8 +27,8 @@ def convert(
 ) -> Manifest:
     """Write the bundle of `path` to `folder`. Weights keep the dtypes that they have in the file.
 
-    `published` is what the file is known to be, if its SHA-256 does not tell. Raises BrokenCheckpoint if the file cannot be used, ModelUnavailable if its merges cannot be
-    had.
+    `published` is what the file is known to be, if its SHA-256 does not tell. Raises
+    BrokenCheckpoint if the file cannot be used, ModelUnavailable if its merges cannot be had.
     """
     config, weights = read_checkpoint(path)
     published = published or published_with_sha256(sha256)

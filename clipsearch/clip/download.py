@@ -31,6 +31,9 @@ from clipsearch.settings import Settings
 # A server that cuts the connection is asked again as long as each attempt brings at least this.
 WORTH_ANOTHER_BYTES = 1024 * 1024
 
+# What may bring a file that has no published SHA-256.
+VOUCHED = ("https://",)
+
 REMEDY = (
     "choose `--model mini`, the bundled model that knows drawings,"
     " or `--model FILE` with weights that are already on disk"
@@ -84,7 +87,7 @@ def fetch(
         raise ModelUnavailable(
             f"{what} {state}, and offline mode forbids fetching it from {address}: {REMEDY}"
         )
-    if _expected(target, remote) is None and not address.startswith("https://"):
+    if _expected(target, remote) is None and not address.startswith(VOUCHED):
         raise ModelUnavailable(
             f"{what} has no published SHA-256, and {address} is not encrypted, so nothing would"
             " vouch for it: fetch it over https"
