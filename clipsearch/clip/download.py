@@ -165,7 +165,7 @@ def _download(target: Path, remote: RemoteFile, what: str, transfer: Transfer) -
         part.unlink()
         raise ChecksumMismatch(
             f"{what}, fetched from {host(transfer.url)}, has the SHA-256 {found[:12]}… where"
-            f" {expected[:12]}… was published, so it is not used: try again later or from another"
+            f" {expected[:12]}… was expected, so it is not used: try again later or from another"
             " network"
         )
     if remote.sha256 is None:

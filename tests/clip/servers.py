@@ -69,6 +69,8 @@ def serving() -> Iterator[Server]:
                 start, status, headers = 0, 200, {}
             elif start >= size:
                 self.answer(416, {"Content-Range": f"bytes */{size}", "Content-Length": "0"})
+                if state.on_sent is not None:
+                    state.on_sent(size)
                 return
             else:
                 start += state.shifts_ranges

@@ -76,9 +76,7 @@ def test_a_part_that_is_whole_already_is_only_verified(server: Server, tmp_path:
 
 
 @pytest.mark.parametrize("part", [b"?" * 1000, CONTENT + b"?", b"?" * len(CONTENT)])
-def test_a_part_of_another_file_is_thrown_away(
-    server: Server, tmp_path: Path, part: bytes
-) -> None:
+def test_a_part_of_another_file_is_thrown_away(server: Server, tmp_path: Path, part: bytes) -> None:
     (tmp_path / "Tiny.pt.part").write_bytes(part)
     assert get(server, tmp_path).read_bytes() == CONTENT
     assert left_behind(tmp_path) == ["Tiny.pt"]
