@@ -184,7 +184,7 @@ def test_a_refused_connection_names_the_model_the_host_and_both_remedies(tmp_pat
 
 
 def test_offline_asks_nobody_and_says_so(server: Server, tmp_path: Path) -> None:
-    with pytest.raises(ModelUnavailable, match="is not on this machine.*offline mode") as caught:
+    with pytest.raises(ModelUnavailable, match=r"is not on this machine.*offline mode") as caught:
         fetch(server.file, "Tiny.pt", WHAT, ModelCache(tmp_path, offline=True))
     assert server.url in str(caught.value)
     assert "`--model mini`" in str(caught.value)
