@@ -329,15 +329,15 @@ class Library:
             ) from error
 
     def _load(self, model: str | Path, offline: bool = False) -> Encoder:
+        from clipsearch.clip.download import ModelCache
         from clipsearch.clip.encoder import Encoder as ClipEncoder
 
+        settings = replace(self.settings, offline=offline or self.settings.offline)
         return ClipEncoder.load(
             model,
-            cache_dir=self.settings.cache_dir,
-            device=self.settings.device,
-            precision=self.settings.precision,
-            offline=offline or self.settings.offline,
-            on_progress=self._on_download,
+            cache=ModelCache.of(settings, self._on_download),
+            device=settings.device,
+            precision=settings.precision,
         )
 
     def _bundle_of(self, record: ModelRecord) -> Path | None:

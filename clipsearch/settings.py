@@ -33,6 +33,8 @@ class Settings:
         default_factory=lambda: platformdirs.user_cache_path(APP, appauthor=False) / "models"
     )
     offline: bool = False
+    # A mirror: a folder on the web that has the files of the models by the names they have here.
+    model_url: str | None = None
     max_pixels: int | None = None  # larger pictures are refused; None: images.MAX_PIXELS
     decode_threads: int = field(default_factory=lambda: min(8, available_cores()))
     # About half a second of work for ViT-B/32 on two cores: what a kill can cost.
@@ -148,6 +150,13 @@ def _folder(value: object) -> Path:
     return Path(_text(value)).expanduser()
 
 
+def _address(value: object) -> str:
+    address = _text(value)
+    if not address.startswith(("https://", "http://")):
+        raise ValueError
+    return address
+
+
 def _count(value: object) -> int:
     if isinstance(value, bool) or not isinstance(value, int | str) or int(value) < 1:
         raise ValueError
@@ -173,6 +182,7 @@ _CHECKS: dict[str, tuple[Callable[[object], object], str]] = {
     "library": (_folder, "a folder"),
     "cache_dir": (_folder, "a folder"),
     "offline": (_switch, "true or false"),
+    "model_url": (_address, "an address that begins with https:// or http://"),
     "max_pixels": _WHOLE_NUMBER,
     "decode_threads": _WHOLE_NUMBER,
     "batch_size": _WHOLE_NUMBER,

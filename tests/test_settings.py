@@ -70,6 +70,7 @@ def test_the_cache_can_be_moved(config: Path, tmp_path: Path) -> None:
         ("CLIPSEARCH_MAX_PIXELS", "-5"),
         ("CLIPSEARCH_OFFLINE", "perhaps"),
         ("CLIPSEARCH_PRECISION", "int3"),
+        ("CLIPSEARCH_MODEL_URL", "file:///etc/passwd"),
     ],
 )
 def test_a_bad_variable_is_named_with_its_value(config: Path, variable: str, value: str) -> None:
@@ -123,3 +124,11 @@ def test_a_settings_file_that_is_a_folder_or_no_text_is_one_sentence(tmp_path: P
 
 def test_a_foreign_switch_that_says_neither_yes_nor_no_is_no_error(config: Path) -> None:
     assert not Settings.load(environ={"HF_HUB_OFFLINE": "perhaps"}, config_file=config).offline
+
+
+def test_a_mirror_is_an_address_on_the_web(config: Path) -> None:
+    environ = {"CLIPSEARCH_MODEL_URL": "https://mirror.example/models"}
+    assert (
+        Settings.load(environ=environ, config_file=config).model_url
+        == environ["CLIPSEARCH_MODEL_URL"]
+    )

@@ -33,8 +33,9 @@ app = typer.Typer(
     rich_markup_mode=None,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-for command in (index, query, status, errors, models, demo):
+for command in (index, query, status, errors, demo):
     app.command(command.__name__, epilog=EPILOG if command is query else None)(command)
+app.add_typer(models, name="models")
 
 
 def show_version(wanted: bool) -> None:

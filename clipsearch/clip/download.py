@@ -1,30 +1,38 @@
 """One file from the web to the disk: whole, verified, or not at all.
 
 In: a RemoteFile. Out: a path whose SHA-256 has been checked. Knows nothing of what the file holds.
-Proxies are taken from the environment by urllib.
+What has arrived lies beside it as `.part` until all is there, and the next attempt goes on from it.
 """
 
 from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Callable, Iterator
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
-from http.client import HTTPException, HTTPMessage, HTTPResponse
 from pathlib import Path
-from typing import IO
-from urllib.error import HTTPError, URLError
-from urllib.parse import urlsplit
-from urllib.request import HTTPRedirectHandler, Request, build_opener
 
-from clipsearch.clip.registry import RemoteFile
+from filelock import FileLock
+
+from clipsearch.clip.published import RemoteFile
+from clipsearch.clip.transfer import (
+    TIMEOUT_SECONDS,
+    Interrupted,
+    ProgressCallback,
+    Transfer,
+    Unfit,
+    host,
+)
 from clipsearch.errors import ChecksumMismatch, ModelError, ModelUnavailable
+from clipsearch.settings import Settings
 
-# Bytes done, bytes in all (as the server says, else as the registry expects).
-ProgressCallback = Callable[[int, int], None]
+# A server that cuts the connection is asked again as long as each attempt brings at least this.
+WORTH_ANOTHER_BYTES = 1024 * 1024
 
-TIMEOUT_SECONDS = 30.0  # of silence, not of the whole download
-BLOCK_BYTES = 1024 * 1024
+# What may bring a file that has no published SHA-256.
+VOUCHED = ("https://",)
 
 REMEDY = (
     "choose `--model mini`, the bundled model that knows drawings,"
@@ -34,11 +42,24 @@ REMEDY = (
 
 @dataclass(frozen=True)
 class ModelCache:
-    """The folder where fetched and converted models are kept, and how to get what is not there."""
+    """The folder where fetched and converted models are kept, and how to get what is not there.
+
+    `mirror` is the address of a folder from which to fetch instead of the published addresses.
+    """
 
     folder: Path
     offline: bool = False
     on_progress: ProgressCallback | None = None
+    mirror: str | None = None
+
+    @classmethod
+    def of(cls, settings: Settings, on_progress: ProgressCallback | None = None) -> ModelCache:
+        """The cache that the settings describe."""
+        return cls(settings.cache_dir, settings.offline, on_progress, settings.model_url)
+
+    def address(self, remote: RemoteFile, file_name: str) -> str:
+        """Where to fetch a file from: a mirror has them all in one folder."""
+        return f"{self.mirror.rstrip('/')}/{file_name}" if self.mirror else remote.url
 
 
 def fetch(
@@ -50,37 +71,33 @@ def fetch(
 ) -> Path:
     """Have `file_name` in the cache, downloaded unless it lies there whole.
 
-    `what` names it in messages ("the model ViT-B/32").
+    `what` names it in messages ("the model ViT-B/32"). While one process downloads, others wait.
+    A file without a published SHA-256 is believed the first time, if it comes over https and
+    whole; its SHA-256 is kept in `file_name.sha256`, and from then on enforced.
 
     Raises ModelUnavailable if it cannot be had, ChecksumMismatch if its bytes are not the published
-    ones.
+    ones, ModelError if it cannot be stored.
     """
     target = cache.folder / file_name
-    if target.is_file() and sha256_of(target) == remote.sha256:
+    if _is_whole(target, remote):
         return target
+    address = cache.address(remote, file_name)
     if cache.offline:
+        state = "lies here damaged" if target.is_file() else "is not on this machine"
         raise ModelUnavailable(
-            f"{what} is not on this machine, and offline mode forbids fetching it from"
-            f" {remote.url}: {REMEDY}"
+            f"{what} {state}, and offline mode forbids fetching it from {address}: {REMEDY}"
         )
-    part = target.with_name(file_name + ".part")
-    try:
+    if _expected(target, remote) is None and not address.startswith(VOUCHED):
+        raise ModelUnavailable(
+            f"{what} has no published SHA-256, and {address} is not encrypted, so nothing would"
+            " vouch for it: fetch it over https"
+        )
+    with _storing(what, cache.folder):
         cache.folder.mkdir(parents=True, exist_ok=True)
-        try:
-            with part.open("wb") as file:
-                for block in _blocks(remote, what, cache.on_progress, timeout_seconds):
-                    file.write(block)
-                file.flush()
-                os.fsync(file.fileno())
-            _verify(part, remote, what)
-            part.replace(target)
-        finally:
-            part.unlink(missing_ok=True)
-    except OSError as error:  # the network's own have become ModelUnavailable by now
-        raise ModelError(
-            f"{what} cannot be stored in {cache.folder} ({error.strerror or error}):"
-            " free the space or choose another cache folder"
-        ) from error
+        with FileLock(target.with_name(f".{file_name}.lock")):
+            if not _is_whole(target, remote):  # else whoever was waited for has fetched it
+                transfer = Transfer(address, remote.size_bytes, cache.on_progress, timeout_seconds)
+                _download(target, remote, what, transfer)
     return target
 
 
@@ -90,66 +107,115 @@ def sha256_of(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def _verify(path: Path, remote: RemoteFile, what: str) -> None:
-    """Read the file back from the disk and compare."""
-    found = sha256_of(path)
-    if found != remote.sha256:
-        raise ChecksumMismatch(
-            f"{what}, fetched from {_host(remote.url)}, has the SHA-256 {found[:12]}… where"
-            f" {remote.sha256[:12]}… was"
-            " published, so it is not used: try again later or from another network"
-        )
+def part_of(target: Path) -> Path:
+    """Where the bytes of an unfinished download lie."""
+    return target.with_name(target.name + ".part")
 
 
-class NoDowngrade(HTTPRedirectHandler):
-    """Follow redirects, but never from https to plain http."""
-
-    def redirect_request(
-        self, req: Request, fp: IO[bytes], code: int, msg: str, headers: HTTPMessage, newurl: str
-    ) -> Request | None:
-        if req.type == "https" and urlsplit(newurl).scheme != "https":
-            raise URLError(f"the server redirects to {newurl}, which is not encrypted")
-        return super().redirect_request(req, fp, code, msg, headers, newurl)
+def _pin_of(target: Path) -> Path:
+    """Where the SHA-256 of a file is kept for which nobody has published one."""
+    return target.with_name(target.name + ".sha256")
 
 
-def _blocks(
-    remote: RemoteFile, what: str, on_progress: ProgressCallback | None, timeout_seconds: float
-) -> Iterator[bytes]:
-    """The file's bytes, counted. Whatever the network does wrong becomes ModelUnavailable."""
-    request = Request(remote.url, headers={"User-Agent": "clipsearch"})
-    done = 0
+def _expected(target: Path, remote: RemoteFile) -> str | None:
+    if remote.sha256 is not None:
+        return remote.sha256
     try:
-        with build_opener(NoDowngrade).open(request, timeout=timeout_seconds) as response:
-            total = _announced_bytes(response, remote)
-            while block := response.read(BLOCK_BYTES):
-                yield block
-                done += len(block)
-                if on_progress is not None:
-                    on_progress(done, total or remote.size_bytes)
-            if total is not None and done != total:
-                raise URLError(f"the connection ended after {done} of {total} bytes")
-    except (OSError, HTTPException) as error:
-        raise ModelUnavailable(
-            f"{what} could not be fetched from {_host(remote.url)} ({_reason(error)}): {REMEDY}"
+        return _pin_of(target).read_text(encoding="ascii").strip() or None
+    except (OSError, UnicodeDecodeError):
+        return None
+
+
+def _is_whole(target: Path, remote: RemoteFile) -> bool:
+    expected = _expected(target, remote)
+    return expected is not None and target.is_file() and sha256_of(target) == expected
+
+
+@contextmanager
+def _storing(what: str, folder: Path) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:  # the network's own have become Interrupted by now
+        raise ModelError(
+            f"{what} cannot be stored in {folder} ({error.strerror or error}):"
+            " free the space or choose another cache folder with CLIPSEARCH_CACHE"
         ) from error
 
 
-def _announced_bytes(response: HTTPResponse, remote: RemoteFile) -> int | None:
-    """Content-Length, if any. A web page instead of the file is a login page or an error."""
-    if response.headers.get_content_type() == "text/html":
-        raise URLError("the server answered with a web page instead of the file")
-    length = response.headers.get("Content-Length")
-    return int(length) if length is not None and length.isdigit() else None
+def _download(target: Path, remote: RemoteFile, what: str, transfer: Transfer) -> None:
+    """Fetch into the `.part`, verify it on the disk, and only then give it its name."""
+    part, expected = part_of(target), _expected(target, remote)
+    if expected is None:
+        # Bytes of two attempts could be of two files, and nothing would tell.
+        part.unlink(missing_ok=True)
+    resumed = part.is_file() and part.stat().st_size > 0
+    _check_space(part, remote, what)
+    try:
+        _transfer(part, transfer, what, may_resume=expected is not None)
+        found = sha256_of(part)
+        if resumed and found != expected:  # the beginning may have been of another file
+            part.unlink()
+            _transfer(part, transfer, what, may_resume=True)
+            found = sha256_of(part)
+    except ModelUnavailable:
+        if expected is None:
+            part.unlink(missing_ok=True)
+        raise
+    if expected is not None and found != expected:
+        part.unlink()
+        raise ChecksumMismatch(
+            f"{what}, fetched from {host(transfer.url)}, has the SHA-256 {found[:12]}… where"
+            f" {expected[:12]}… was expected, so it is not used: try again later or from another"
+            " network"
+        )
+    if remote.sha256 is None:
+        _pin_of(target).write_text(found + "\n", encoding="ascii")
+    part.replace(target)
+    sync_folder(target.parent)
 
 
-def _reason(error: OSError | HTTPException) -> str:
-    if isinstance(error, HTTPError):
-        return f"the server answered {error.code} {error.reason}"
-    if isinstance(error, TimeoutError):
-        return "the server fell silent"
-    reason = error.reason if isinstance(error, URLError) else error
-    return str(getattr(reason, "strerror", None) or reason)
+def _transfer(part: Path, transfer: Transfer, what: str, may_resume: bool) -> None:
+    """Bring the part to its full length, over as many connections as that takes."""
+    while True:
+        before = _size(part)
+        try:
+            transfer.run(part)
+            return
+        except Unfit as error:
+            raise ModelUnavailable(_unavailable(what, transfer.url, error)) from error
+        except Interrupted as error:
+            size = _size(part)
+            if may_resume and size - before >= WORTH_ANOTHER_BYTES:
+                continue
+            message = _unavailable(what, transfer.url, error)
+            if may_resume and size:
+                message += "; what has arrived is kept, and the next attempt goes on from there"
+            raise ModelUnavailable(message) from error
 
 
-def _host(url: str) -> str:
-    return urlsplit(url).netloc
+def _unavailable(what: str, url: str, reason: Exception) -> str:
+    return f"{what} could not be fetched from {host(url)} ({reason}): {REMEDY}"
+
+
+def _check_space(part: Path, remote: RemoteFile, what: str) -> None:
+    missing = remote.size_bytes - _size(part)
+    free = shutil.disk_usage(part.parent).free
+    if free < missing:
+        raise ModelError(
+            f"{what} needs {missing:,} more bytes in {part.parent}, where {free:,} are free:"
+            " free the space or choose another cache folder with CLIPSEARCH_CACHE"
+        )
+
+
+def _size(part: Path) -> int:
+    return part.stat().st_size if part.is_file() else 0
+
+
+def sync_folder(folder: Path) -> None:
+    """Make a rename last. Windows cannot open folders and needs no help."""
+    if os.name != "nt":
+        descriptor = os.open(folder, os.O_RDONLY)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)

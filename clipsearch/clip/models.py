@@ -7,23 +7,18 @@ imported only to convert.
 from __future__ import annotations
 
 import re
+import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 from filelock import FileLock
 
-from clipsearch.clip.download import ModelCache, fetch, sha256_of
+from clipsearch.clip.download import ModelCache, fetch, part_of, sha256_of
 from clipsearch.clip.manifest import is_bundle
-from clipsearch.clip.registry import (
-    MINI,
-    MINI_FOLDER,
-    PUBLISHED_MODELS,
-    PublishedModel,
-    model_names,
-    published_with_sha256,
-)
-from clipsearch.errors import ModelError, ModelUnavailable, UnknownModel
+from clipsearch.clip.published import PUBLISHED_MODELS, PublishedModel
+from clipsearch.clip.registry import MINI, MINI_FOLDER, model_names, published_with_sha256
+from clipsearch.errors import ChecksumMismatch, ModelError, ModelUnavailable, UnknownModel
 
 
 def find_model(name_or_path: str | Path, cache: ModelCache) -> Path:
@@ -51,6 +46,81 @@ def find_model(name_or_path: str | Path, cache: ModelCache) -> Path:
         f"there is no model {name!r}: choose one of {', '.join(model_names())}, or a file or"
         " folder that exists"
     )
+
+
+def download_model(name: str, cache: ModelCache) -> Path:
+    """Have a model of the registry in the cache. Raises UnknownModel and what `find_model` does."""
+    return _mini() if name == MINI else _fetched(_named(name), cache)
+
+
+def remove_model(name: str, cache: ModelCache) -> int:
+    """Delete a downloaded model, or what has arrived of it. Returns the bytes that this frees.
+
+    The pin of a model without a published SHA-256 stays: the next download has to match it.
+    Raises UnknownModel, ModelUnavailable if nothing of it is here, ModelError if it cannot be
+    deleted or is the bundled one.
+    """
+    if name == MINI:
+        raise ModelError("the model mini is part of clipsearch and cannot be removed")
+    published = _named(name)
+    folder = published.folder(cache.folder)
+    checkpoint = cache.folder / published.file_name
+    with _lock(folder):
+        leftovers = [path for path in (checkpoint, part_of(checkpoint)) if path.is_file()]
+        if not folder.is_dir() and not leftovers:
+            raise ModelUnavailable(
+                f"the model {published.name} is not in {cache.folder}, so there is nothing to"
+                " remove: `clipsearch models` shows what is here"
+            )
+        try:
+            return sum(map(_delete, [folder, *leftovers]))
+        except OSError as error:
+            reason = (error.strerror or str(error)).lower()
+            raise ModelError(
+                f"the model {published.name} cannot be removed ({reason}): check the permissions"
+                f" of {cache.folder}"
+            ) from error
+
+
+def _delete(path: Path) -> int:
+    if not path.is_dir():
+        size_bytes = path.stat().st_size if path.exists() else 0
+        path.unlink(missing_ok=True)
+        return size_bytes
+    # Under another name first: half a bundle must never look like one.
+    aside = path.with_name(f".{path.name}-removed")
+    if aside.exists():  # of a removal that was killed
+        shutil.rmtree(aside)
+    path.rename(aside)
+    size_bytes = sum(file.stat().st_size for file in aside.rglob("*") if file.is_file())
+    shutil.rmtree(aside)
+    return size_bytes
+
+
+def convert_model(path: Path, folder: Path, cache: ModelCache) -> None:
+    """Make a bundle of a weights file in a folder of its own.
+
+    Raises UnknownModel if there is no such file, ModelError if the folder holds something already,
+    otherwise as `find_model` does.
+    """
+    if not path.is_file():
+        raise UnknownModel(f"there is no weights file {path}: check the path")
+    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+        raise ModelError(f"{folder} exists already: choose a folder that is new or empty")
+    sha256 = sha256_of(path)
+    published = published_with_sha256(sha256)
+    if published is None:
+        _refuse_damaged(path, sha256)
+    _convert(path, folder, sha256, cache, published)
+
+
+def _named(name: str) -> PublishedModel:
+    published = _published(name)
+    if published is None:
+        raise UnknownModel(
+            f"there is no model {name!r} to fetch: choose one of {', '.join(model_names())}"
+        )
+    return published
 
 
 def _mini() -> Path:
@@ -85,7 +155,8 @@ def _fetched(published: PublishedModel, cache: ModelCache) -> Path:
         if not is_bundle(folder):
             what = f"the model {published.name}"
             checkpoint = fetch(published.checkpoint, published.file_name, what, cache)
-            _convert(checkpoint, folder, published.checkpoint.sha256, cache)
+            sha256 = published.checkpoint.sha256 or sha256_of(checkpoint)
+            _convert(checkpoint, folder, sha256, cache, published)
             checkpoint.unlink()
     return folder
 
@@ -94,13 +165,27 @@ def _converted(path: Path, cache: ModelCache) -> Path:
     """The bundle made from a weights file, which is known by its bytes, whatever its name."""
     sha256 = sha256_of(path)
     published = published_with_sha256(sha256)
+    if published is None:
+        _refuse_damaged(path, sha256)
     folder = published.folder(cache.folder) if published else cache.folder / "files" / sha256[:16]
     if is_bundle(folder):
         return folder
     with _lock(folder):
         if not is_bundle(folder):
-            _convert(path, folder, sha256, cache)
+            _convert(path, folder, sha256, cache, published)
     return folder
+
+
+def _refuse_damaged(path: Path, sha256: str) -> None:
+    """A file with the name of a published one must be it: parsers do not notice a flipped bit."""
+    for model in PUBLISHED_MODELS.values():
+        wanted = model.checkpoint.sha256
+        if path.name == model.file_name and wanted is not None:
+            raise ChecksumMismatch(
+                f"{path} bears the name of the model {model.name}, but its SHA-256 is"
+                f" {sha256[:12]}… where {wanted[:12]}… was published: get it again, or give it"
+                " another name if these are weights of your own"
+            )
 
 
 @contextmanager
@@ -121,8 +206,10 @@ def _lock(folder: Path) -> Iterator[None]:
         lock.release()
 
 
-def _convert(path: Path, folder: Path, sha256: str, cache: ModelCache) -> None:
+def _convert(
+    path: Path, folder: Path, sha256: str, cache: ModelCache, published: PublishedModel | None
+) -> None:
     # Imported here, because whoever finds a bundle ready must not wait for torch.
     from clipsearch.clip.convert import convert
 
-    convert(path, folder, sha256, cache)
+    convert(path, folder, sha256, cache, published)

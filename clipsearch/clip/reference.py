@@ -17,13 +17,13 @@ import torch
 from torch import IntTensor
 
 from clipsearch.clip.bundle import load_bundle
+from clipsearch.clip.config import OPENAI_CONFIGS
 from clipsearch.clip.download import ModelCache
 from clipsearch.clip.encoder import lower_precision
 from clipsearch.clip.merges import find_clip_merges
 from clipsearch.clip.model import CLIP
 from clipsearch.clip.models import find_model
 from clipsearch.clip.preprocess import Preprocess
-from clipsearch.clip.registry import PUBLISHED_MODELS
 from clipsearch.clip.tokenizer import Tokenizer
 from clipsearch.errors import ChecksumMismatch, QueryError, UnknownModel
 from clipsearch.settings import Settings
@@ -31,7 +31,7 @@ from clipsearch.settings import Settings
 
 def available_models() -> list[str]:
     """OpenAI's nine, in the reference's order."""
-    return list(PUBLISHED_MODELS)
+    return list(OPENAI_CONFIGS)
 
 
 def load(
@@ -78,9 +78,8 @@ def tokenize(
 
 
 def _cache(download_root: str | Path | None) -> ModelCache:
-    settings = Settings.load()
-    folder = Path(download_root).expanduser() if download_root else settings.cache_dir
-    return ModelCache(folder, settings.offline)
+    folder = Path(download_root).expanduser() if download_root else None
+    return ModelCache.of(Settings.load(cache_dir=folder))
 
 
 @cache

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import random
 import subprocess
 import sys
 from dataclasses import replace
@@ -14,8 +15,15 @@ from safetensors.torch import save_file
 from clipsearch.clip import models, registry
 from clipsearch.clip.bundle import load_bundle
 from clipsearch.clip.download import ModelCache
-from clipsearch.clip.models import find_model
-from clipsearch.errors import BrokenCheckpoint, ModelError, ModelUnavailable, UnknownModel
+from clipsearch.clip.models import convert_model, find_model, remove_model
+from clipsearch.clip.published import PUBLISHED_MODELS, PublishedModel
+from clipsearch.errors import (
+    BrokenCheckpoint,
+    ChecksumMismatch,
+    ModelError,
+    ModelUnavailable,
+    UnknownModel,
+)
 from tests.clip.tiny import random_weights, write_bundle, write_merges
 
 
@@ -87,6 +95,103 @@ def test_a_download_is_converted_and_then_removed(
     folder = find_model("ViT-B/32", cache)
     assert load_bundle(folder).sha256 == remote.sha256
     assert not (cache.folder / "ViT-B-32.pt").exists()
+
+
+@pytest.fixture
+def registered(weights_file: Path, monkeypatch: pytest.MonkeyPatch) -> PublishedModel:
+    """The weights file as if OpenAI had published it as ViT-B/32, without an address."""
+    published = PUBLISHED_MODELS["ViT-B/32"]
+    sha256 = hashlib.sha256(weights_file.read_bytes()).hexdigest()
+    remote = replace(published.checkpoint, sha256=sha256, url="http://127.0.0.1:9/ViT-B-32.pt")
+    known = replace(published, checkpoint=remote)
+    monkeypatch.setitem(PUBLISHED_MODELS, "ViT-B/32", known)
+    return known
+
+
+def test_a_thousand_flipped_bits_are_all_refused_before_parsing(
+    cache: ModelCache,
+    weights_file: Path,
+    registered: PublishedModel,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def parsed(*_: object) -> None:
+        pytest.fail("a damaged file was parsed")
+
+    monkeypatch.setattr(models, "_convert", parsed)
+    cache.folder.mkdir()
+    in_cache = cache.folder / registered.file_name
+    given = weights_file.rename(weights_file.with_name(registered.file_name))
+    content = bytearray(given.read_bytes())
+    chance = random.Random(20261121)
+    for _ in range(1000):
+        bit = chance.randrange(len(content) * 8)
+        content[bit // 8] ^= 1 << bit % 8
+        in_cache.write_bytes(content)
+        with pytest.raises(ModelUnavailable, match="damaged"):
+            find_model("ViT-B/32", cache)
+        with pytest.raises(ChecksumMismatch, match=r"ViT-B-32\.pt bears the name of"):
+            find_model(in_cache, cache)
+        content[bit // 8] ^= 1 << bit % 8
+    assert bytes(content) == given.read_bytes()
+
+
+def test_the_registry_says_what_the_shapes_cannot(
+    cache: ModelCache, weights_file: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    published = PUBLISHED_MODELS["ViT-L/14-laion2b"]
+    sha256 = hashlib.sha256(weights_file.read_bytes()).hexdigest()
+    remote = replace(published.checkpoint, sha256=sha256)
+    monkeypatch.setitem(PUBLISHED_MODELS, published.name, replace(published, checkpoint=remote))
+    bundle = load_bundle(find_model(weights_file, cache))
+    assert bundle.name == "ViT-L/14-laion2b"
+    assert bundle.model.config.activation == "gelu"
+    assert (bundle.preprocess.mean, bundle.preprocess.std) == ((0.5,) * 3, (0.5,) * 3)
+
+
+def test_a_model_without_a_published_checksum_is_still_known(
+    weights_file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    published = PUBLISHED_MODELS["ViT-B/16-laion2b"]
+    assert published.checkpoint.sha256 is None
+    cache = ModelCache(tmp_path / "cache", offline=True)
+    cache.folder.mkdir()
+    content = weights_file.read_bytes()
+    digest = hashlib.sha256(content).hexdigest()
+    (cache.folder / published.file_name).write_bytes(content)
+    (cache.folder / f"{published.file_name}.sha256").write_text(digest)
+    write_merges(cache.folder / "merges.txt.gz")
+    bundle = load_bundle(find_model("ViT-B/16-laion2b", cache))
+    assert (bundle.name, bundle.sha256) == ("ViT-B/16-laion2b", digest)
+    assert bundle.model.config.activation == "gelu"
+
+
+def test_a_removed_model_is_gone_with_what_had_arrived_of_it(cache: ModelCache) -> None:
+    published = PUBLISHED_MODELS["ViT-B/32"]
+    folder = write_bundle(published.folder(cache.folder))
+    n_bytes = sum(path.stat().st_size for path in folder.iterdir())
+    (cache.folder / "ViT-B-32.pt.part").write_bytes(b"12345")
+    assert remove_model("vit-b-32", cache) == n_bytes + 5
+    assert [path.name for path in cache.folder.iterdir()] == ["ViT-B-32.lock"]
+    with pytest.raises(ModelUnavailable, match="nothing to remove"):
+        remove_model("ViT-B/32", cache)
+
+
+def test_what_is_bundled_or_unknown_cannot_be_removed(cache: ModelCache) -> None:
+    with pytest.raises(ModelError, match="part of clipsearch"):
+        remove_model("mini", cache)
+    with pytest.raises(UnknownModel, match="to fetch"):
+        remove_model("ViT-Z/99", cache)
+
+
+def test_a_file_is_converted_where_the_user_says(
+    cache: ModelCache, weights_file: Path, tmp_path: Path
+) -> None:
+    convert_model(weights_file, tmp_path / "mine", cache)
+    assert load_bundle(tmp_path / "mine").name == "own.safetensors"
+    with pytest.raises(ModelError, match="exists already"):
+        convert_model(weights_file, tmp_path / "mine", cache)
+    with pytest.raises(UnknownModel, match="no weights file"):
+        convert_model(tmp_path / "absent.pt", tmp_path / "other", cache)
 
 
 @pytest.mark.parametrize("name", ["ViT-B/32", "vit-b-32", "ViT_B_32", "ViT-B-32"])
