@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from bench.peer import random_vit, write_weights
 from bench.timing import interleaved, rates
+from clipsearch.clip.download import ModelCache
 from clipsearch.clip.encoder import Encoder
 from clipsearch.clip.preprocess import Preprocess
 from clipsearch.vectors import FloatArray
@@ -31,7 +32,7 @@ def run() -> dict[str, Any]:
     peer = random_vit()
     with tempfile.TemporaryDirectory() as folder:
         weights = write_weights(peer, Path(folder))
-        encoder = Encoder.load(weights, cache_dir=Path(folder) / "cache", device="cpu")
+        encoder = Encoder.load(weights, cache=ModelCache(Path(folder) / "cache"), device="cpu")
     pixels = random_pixels(BATCH)
     ready = torch.from_numpy(Preprocess(SIZE_PX).normalise(pixels))
     square = torch.randn(SQUARE, SQUARE, dtype=torch.bfloat16)

@@ -20,6 +20,7 @@ from bench.encode import REPETITIONS, random_pixels
 from bench.peer import random_vit, write_weights
 from bench.photographs import write_photographs
 from bench.timing import interleaved, rates
+from clipsearch.clip.download import ModelCache
 from clipsearch.clip.encoder import Encoder
 from clipsearch.images import decode
 from clipsearch.settings import Settings
@@ -40,7 +41,7 @@ def run() -> dict[str, Any]:
         began = time.perf_counter()
         report = index(folder, weights, photographs, "library")
         seconds = time.perf_counter() - began
-        parts = parts_alone(Encoder.load(weights, cache_dir=folder / "cache"), photographs)
+        parts = parts_alone(Encoder.load(weights, cache=ModelCache(folder / "cache")), photographs)
     return {
         "what": f"clipsearch index, {PHOTOGRAPHS} generated JPEGs of 4000x3000",
         "megabytes_per_file": round(total / PHOTOGRAPHS / 1e6, 2),

@@ -286,16 +286,15 @@ class Library:
             return self._encoder
 
     def _load_encoder(self, record: ModelRecord | None) -> Encoder:
+        from clipsearch.clip.download import ModelCache
         from clipsearch.clip.encoder import Encoder as ClipEncoder
 
         def load(model: str | Path) -> Encoder:
             encoder = ClipEncoder.load(
                 model,
-                cache_dir=settings.cache_dir,
+                cache=ModelCache.of(settings, self._on_download),
                 device=settings.device,
                 precision=settings.precision,
-                offline=settings.offline,
-                on_progress=self._on_download,
             )
             self._bundle = encoder.folder
             return encoder
@@ -337,7 +336,7 @@ class Library:
         from clipsearch.clip.models import find_model
 
         assert self._wanted_model is not None
-        cache = ModelCache(self.settings.cache_dir, offline=True)
+        cache = replace(ModelCache.of(self.settings), offline=True)
         try:
             wanted = read_manifest(find_model(self._wanted_model, cache))
         except ModelUnavailable:  # so it cannot be the model that made this library

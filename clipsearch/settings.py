@@ -33,6 +33,7 @@ class Settings:
         default_factory=lambda: platformdirs.user_cache_path(APP, appauthor=False) / "models"
     )
     offline: bool = False
+    vocab: Path | None = None  # the merges of models that have none beside them
     max_pixels: int | None = None  # larger pictures are refused; None: images.MAX_PIXELS
     decode_threads: int = field(default_factory=lambda: min(8, available_cores()))
     # About half a second of work for ViT-B/32 on two cores: what a kill can cost.
@@ -172,6 +173,7 @@ _CHECKS: dict[str, tuple[Callable[[object], object], str]] = {
     "model": (_text, "the name of a model, a file or a folder"),
     "library": (_folder, "a folder"),
     "cache_dir": (_folder, "a folder"),
+    "vocab": (_folder, "a file"),
     "offline": (_switch, "true or false"),
     "max_pixels": _WHOLE_NUMBER,
     "decode_threads": _WHOLE_NUMBER,

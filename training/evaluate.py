@@ -18,6 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from clipsearch.clip.download import ModelCache
 from clipsearch.clip.encoder import Encoder
 from clipsearch.vectors import FloatArray
 from training.captions import article, caption
@@ -202,7 +203,7 @@ def main() -> None:
 
 def load_encoder(model: str) -> tuple[TwoTowers, str]:
     """The shipped encoder, as a user's query uses it, and a line about what is measured."""
-    encoder = Encoder.load(model, cache_dir=Path("runs"), offline=True)
+    encoder = Encoder.load(model, cache=ModelCache(Path("runs"), offline=True))
     about = (
         f"Model {encoder.model_name}, SHA-256 {encoder.model_sha256},"
         f" computed in {encoder.precision}."

@@ -19,6 +19,7 @@ from urllib.request import HTTPRedirectHandler, Request, build_opener
 
 from clipsearch.clip.registry import RemoteFile
 from clipsearch.errors import ChecksumMismatch, ModelError, ModelUnavailable
+from clipsearch.settings import Settings
 
 # Bytes done, bytes in all (as the server says, else as the registry expects).
 ProgressCallback = Callable[[int, int], None]
@@ -34,11 +35,20 @@ REMEDY = (
 
 @dataclass(frozen=True)
 class ModelCache:
-    """The folder where fetched and converted models are kept, and how to get what is not there."""
+    """The folder where fetched and converted models are kept, and how to get what is not there.
+
+    `vocab` are the merges to convert with, for models that have none beside them.
+    """
 
     folder: Path
     offline: bool = False
     on_progress: ProgressCallback | None = None
+    vocab: Path | None = None
+
+    @classmethod
+    def of(cls, settings: Settings, on_progress: ProgressCallback | None = None) -> ModelCache:
+        """The cache that the settings describe."""
+        return cls(settings.cache_dir, settings.offline, on_progress, vocab=settings.vocab)
 
 
 def fetch(

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from clipsearch.clip.bundle import Bundle, load_bundle
-from clipsearch.clip.download import ModelCache, ProgressCallback
+from clipsearch.clip.download import ModelCache
 from clipsearch.clip.model import CLIP
 from clipsearch.clip.models import find_model
 from clipsearch.errors import BrokenCheckpoint, SettingsError
@@ -63,11 +63,9 @@ class Encoder:
         cls,
         name_or_path: str | Path,
         *,
-        cache_dir: Path,
+        cache: ModelCache,
         device: str | None = None,
         precision: str | None = None,
-        offline: bool = False,
-        on_progress: ProgressCallback | None = None,
     ) -> Encoder:
         """Find the model, fetching and converting it if need be, and load it.
 
@@ -76,7 +74,7 @@ class Encoder:
         """
         # A wrong option must not come to light after a long download only.
         _precision(precision, _device(device))
-        folder = find_model(name_or_path, ModelCache(cache_dir, offline, on_progress))
+        folder = find_model(name_or_path, cache)
         encoder = cls(load_bundle(folder), device, precision)
         encoder.folder = folder.resolve()
         return encoder

@@ -21,13 +21,14 @@ from clipsearch.clip.registry import (
     PUBLISHED_MODELS,
     PublishedModel,
     model_names,
-    published_with_sha256,
 )
+from clipsearch.clip.source import find_source, identify
 from clipsearch.errors import ModelError, ModelUnavailable, UnknownModel
 
 
 def find_model(name_or_path: str | Path, cache: ModelCache) -> Path:
-    """The folder of a bundle, for a name of the registry, a bundle's folder or a weights file.
+    """The folder of a bundle, for a name of the registry, a bundle's folder, a weights file or a
+    folder of open_clip or transformers.
 
     Raises UnknownModel, ModelUnavailable, ChecksumMismatch or BrokenCheckpoint.
     """
@@ -38,14 +39,9 @@ def find_model(name_or_path: str | Path, cache: ModelCache) -> Path:
     if published is not None:
         return _fetched(published, cache)
     path = Path(name_or_path).expanduser()
-    if name and path.is_dir():
-        if not is_bundle(path):
-            raise UnknownModel(
-                f"the folder {path} holds no model: it needs model.safetensors, merges.txt.gz and"
-                " model.json"
-            )
+    if name and is_bundle(path):
         return path
-    if path.is_file():
+    if name and path.exists():
         return _converted(path, cache)
     raise UnknownModel(
         f"there is no model {name!r}: choose one of {', '.join(model_names())}, or a file or"
@@ -91,15 +87,19 @@ def _fetched(published: PublishedModel, cache: ModelCache) -> Path:
 
 
 def _converted(path: Path, cache: ModelCache) -> Path:
-    """The bundle made from a weights file, which is known by its bytes, whatever its name."""
-    sha256 = sha256_of(path)
-    published = published_with_sha256(sha256)
-    folder = published.folder(cache.folder) if published else cache.folder / "files" / sha256[:16]
+    """The bundle made from weights, which are known by their bytes, whatever their name."""
+    source = find_source(path)
+    sha256, published, recipe = identify(source)
+    key = sha256[:16] + (f"-{sha256_of(cache.vocab)[:8]}" if cache.vocab else "")
+    folder = published.folder(cache.folder) if published else cache.folder / "files" / key
     if is_bundle(folder):
         return folder
     with _lock(folder):
         if not is_bundle(folder):
-            _convert(path, folder, sha256, cache)
+            # Imported here, because whoever finds a bundle ready must not wait for torch.
+            from clipsearch.clip.convert import convert
+
+            convert(source.weights, folder, sha256, cache, recipe, source.name)
     return folder
 
 

@@ -78,9 +78,8 @@ def tokenize(
 
 
 def _cache(download_root: str | Path | None) -> ModelCache:
-    settings = Settings.load()
-    folder = Path(download_root).expanduser() if download_root else settings.cache_dir
-    return ModelCache(folder, settings.offline)
+    folder = Path(download_root).expanduser() if download_root else None
+    return ModelCache.of(Settings.load(cache_dir=folder))
 
 
 @cache

@@ -10,6 +10,7 @@ from PIL import Image
 
 from clipsearch.clip.bundle import Bundle, load_bundle
 from clipsearch.clip.config import OPENAI_CONFIGS, ClipConfig
+from clipsearch.clip.download import ModelCache
 from clipsearch.clip.encoder import CHUNK_SIZE, Encoder, PixelArray, has_fast_bfloat16
 from clipsearch.clip.manifest import Manifest
 from clipsearch.clip.model import CLIP
@@ -178,7 +179,7 @@ def test_a_model_that_gives_nan_is_named(folder: Path) -> None:
 
 
 def test_a_folder_can_be_loaded(folder: Path, encoder: Encoder, tmp_path: Path) -> None:
-    loaded = Encoder.load(folder, cache_dir=tmp_path, device="cpu", precision="float32")
+    loaded = Encoder.load(folder, cache=ModelCache(tmp_path), device="cpu", precision="float32")
     np.testing.assert_array_equal(loaded.encode_texts(TEXTS), encoder.encode_texts(TEXTS))
 
 
@@ -190,9 +191,11 @@ def test_a_bad_option_is_told_before_the_model_is_looked_for(
     device: str, precision: str | None, reason: str, tmp_path: Path
 ) -> None:
     with pytest.raises(SettingsError, match=reason):
-        Encoder.load("no such model", cache_dir=tmp_path, device=device, precision=precision)
+        Encoder.load(
+            "no such model", cache=ModelCache(tmp_path), device=device, precision=precision
+        )
     with pytest.raises(UnknownModel):
-        Encoder.load("no such model", cache_dir=tmp_path, device="cpu")
+        Encoder.load("no such model", cache=ModelCache(tmp_path), device="cpu")
 
 
 @pytest.mark.parametrize(

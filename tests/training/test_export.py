@@ -11,6 +11,7 @@ import pytest
 import torch
 
 from clipsearch.clip.bundle import load_bundle
+from clipsearch.clip.download import ModelCache
 from clipsearch.clip.encoder import Encoder
 from clipsearch.clip.model import CLIP
 from clipsearch.clip.tokenizer import Tokenizer
@@ -55,7 +56,7 @@ def test_the_weights_are_those_of_the_run_halved(run: Path, tmp_path: Path) -> N
 
 def test_the_bundle_encodes_pictures_and_words(run: Path, tmp_path: Path) -> None:
     export(run, tmp_path / "mini")
-    encoder = Encoder.load(tmp_path / "mini", cache_dir=tmp_path, device="cpu")
+    encoder = Encoder.load(tmp_path / "mini", cache=ModelCache(tmp_path), device="cpu")
     pixels = np.zeros((1, IMAGE_PX, IMAGE_PX, 3), np.uint8)
     assert encoder.encode_pixels(pixels).shape == encoder.encode_texts(["a thing"]).shape == (1, 16)
 

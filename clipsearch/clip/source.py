@@ -1,0 +1,96 @@
+"""A weights file, or a folder of open_clip or transformers → what has to be read of it.
+
+In: a path that a user named. Out: the file with the weights and the recipe for them. Reads configs,
+but no weights; imports no torch.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from clipsearch.clip.download import sha256_of
+from clipsearch.clip.manifest import WEIGHTS_FILE
+from clipsearch.clip.recipe import OPEN_CLIP_CONFIG, TRANSFORMERS_CONFIG, Recipe, read_recipe
+from clipsearch.clip.registry import PublishedModel, published_with_sha256
+from clipsearch.errors import BrokenCheckpoint, UnknownModel
+
+OPEN_CLIP_WEIGHTS = ("open_clip_model.safetensors", "open_clip_pytorch_model.bin")
+TRANSFORMERS_WEIGHTS = (WEIGHTS_FILE, "pytorch_model.bin")
+
+
+@dataclass(frozen=True)
+class Source:
+    """`name` is what people will see. Without a `config` OpenAI's ways are assumed."""
+
+    weights: Path
+    name: str
+    config: Path | None
+
+    def recipe(self) -> Recipe | None:
+        """What the config says, None without one. Raises BrokenCheckpoint.
+
+        A file with open_clip's own name needs its config: which activation such a model was
+        trained with cannot be guessed.
+        """
+        if self.config is not None:
+            return read_recipe(self.config)
+        if self.weights.name in OPEN_CLIP_WEIGHTS:
+            raise BrokenCheckpoint(
+                f"{self.weights} comes without its config: put {OPEN_CLIP_CONFIG} from the same"
+                " place beside it"
+            )
+        return None
+
+
+def find_source(path: Path) -> Source:
+    """What to read for `path`, a file or folder that exists. Raises UnknownModel."""
+    if not path.is_dir():
+        return Source(path, path.name, _config_beside(path))
+    name = path.resolve().name
+    families = ((OPEN_CLIP_CONFIG, OPEN_CLIP_WEIGHTS), (TRANSFORMERS_CONFIG, TRANSFORMERS_WEIGHTS))
+    for config, weights in families:
+        present = (path / file for file in weights if (path / file).is_file())
+        if (path / config).is_file() and (file := next(present, None)):
+            return Source(file, name, path / config)
+    if any((path / f"{file}.index.json").is_file() for file in TRANSFORMERS_WEIGHTS):
+        raise UnknownModel(
+            f"the model in {path} is split over several files, which clipsearch does not read:"
+            " save it as one model.safetensors"
+        )
+    raise UnknownModel(
+        f"the folder {path} holds no model: it needs model.safetensors, merges.txt.gz and"
+        " model.json, or config.json and model.safetensors as transformers writes them, or"
+        " open_clip_config.json and open_clip_model.safetensors"
+    )
+
+
+def identify(source: Source) -> tuple[str, PublishedModel | None, Recipe | None]:
+    """What a library knows these weights by, their entry in the registry, and their recipe.
+
+    The bytes of a published file say more than a config that lies beside it. Raises
+    BrokenCheckpoint if the config cannot be used, or is missing and needed.
+    """
+    sha256 = sha256_of(source.weights)
+    published = published_with_sha256(sha256)
+    if published is not None:
+        return sha256, published, recipe_of(published)
+    recipe = source.recipe()
+    return (recipe.identity(sha256) if recipe else sha256), None, recipe
+
+
+def recipe_of(published: PublishedModel) -> Recipe:
+    """The recipe that the registry knows."""
+    config = published.config
+    return Recipe(config.activation, config.vision.heads, config.text.heads)
+
+
+def _config_beside(path: Path) -> Path | None:
+    """The config in the file's folder, its own family's first: both may lie there."""
+    names = [OPEN_CLIP_CONFIG, TRANSFORMERS_CONFIG]
+    if path.name in TRANSFORMERS_WEIGHTS:
+        names.reverse()
+    elif path.name in OPEN_CLIP_WEIGHTS:
+        names.pop()
+    present = (path.with_name(name) for name in names if path.with_name(name).is_file())
+    return next(present, None)
