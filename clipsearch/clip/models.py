@@ -14,7 +14,7 @@ from pathlib import Path
 from filelock import FileLock
 
 from clipsearch.clip.download import ModelCache, fetch, sha256_of
-from clipsearch.clip.manifest import is_bundle
+from clipsearch.clip.manifest import WEIGHTS_FILE, is_bundle
 from clipsearch.clip.registry import (
     MINI,
     MINI_FOLDER,
@@ -41,7 +41,9 @@ def find_model(name_or_path: str | Path, cache: ModelCache) -> Path:
     path = Path(name_or_path).expanduser()
     if name and is_bundle(path):
         return path
-    if name and path.exists():
+    if path.name == WEIGHTS_FILE and is_bundle(path.parent):
+        return path.parent
+    if name and (path.is_file() or path.is_dir()):
         return _converted(path, cache)
     raise UnknownModel(
         f"there is no model {name!r}: choose one of {', '.join(model_names())}, or a file or"

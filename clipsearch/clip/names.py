@@ -45,13 +45,14 @@ QUERY, KEY, VALUE = (f"self_attn.{letter}_proj" for letter in "qkv")
 
 # Text towers of open_clip that are a module of their own.
 TEXT_PREFIX = "text."
-TEXT_NAMES: tuple[str, ...] = (
+TEXT_NAMES = (
     "token_embedding.",
     "positional_embedding",
     "transformer.",
     "ln_final.",
+    "text_projection",
+    "attn_mask",
 )
-TEXT_NAMES += ("text_projection", "attn_mask")
 
 
 def is_transformers(weights: Mapping[str, Tensor]) -> bool:

@@ -86,11 +86,7 @@ def recipe_of(published: PublishedModel) -> Recipe:
 
 
 def _config_beside(path: Path) -> Path | None:
-    """The config in the file's folder, its own family's first: both may lie there."""
-    names = [OPEN_CLIP_CONFIG, TRANSFORMERS_CONFIG]
-    if path.name in TRANSFORMERS_WEIGHTS:
-        names.reverse()
-    elif path.name in OPEN_CLIP_WEIGHTS:
-        names.pop()
-    present = (path.with_name(name) for name in names if path.with_name(name).is_file())
-    return next(present, None)
+    """The config of the file's family in its folder. Any program may have a `config.json`."""
+    name = TRANSFORMERS_CONFIG if path.name in TRANSFORMERS_WEIGHTS else OPEN_CLIP_CONFIG
+    config = path.with_name(name)
+    return config if config.is_file() else None

@@ -177,6 +177,8 @@ def _read_text(path: Path) -> str:
         content = file.read(MAX_MERGES_BYTES + 1)
     if len(content) > MAX_MERGES_BYTES:
         raise OSError("it is too large")
+    if start != GZIP_MAGIC and not content.startswith(b"#version"):
+        raise OSError("it is neither gzipped nor begins with #version")
     return content.decode("utf-8")
 
 
