@@ -28,10 +28,8 @@ def merges_for(weights_file: Path, vocab_size: int, cache: ModelCache) -> Path:
     is_clip = vocab_size == CLIP_VOCAB_SIZE
     if is_clip and (beside := _clip_merges_in(weights_file.parent)):
         return beside
-    if cache.vocab is not None:
-        if not cache.vocab.is_file():
-            raise BrokenCheckpoint(f"there is no vocabulary {cache.vocab}: correct --vocab FILE")
-        return cache.vocab
+    if (given := given_merges(cache)) is not None:
+        return given
     if not is_clip:
         raise BrokenCheckpoint(
             f"{weights_file} knows {vocab_size} tokens and not CLIP's {CLIP_VOCAB_SIZE}: put its"
@@ -45,6 +43,13 @@ def merges_for(weights_file: Path, vocab_size: int, cache: ModelCache) -> Path:
             f" and cannot be fetched: get {CLIP_MERGES.url} and put it beside the file, or give it"
             " with --vocab FILE"
         ) from error
+
+
+def given_merges(cache: ModelCache) -> Path | None:
+    """What the user named. Raises BrokenCheckpoint if it is no file."""
+    if cache.vocab is not None and not cache.vocab.is_file():
+        raise BrokenCheckpoint(f"there is no vocabulary {cache.vocab}: correct --vocab FILE")
+    return cache.vocab
 
 
 def find_clip_merges(cache: ModelCache) -> Path:

@@ -15,6 +15,7 @@ from filelock import FileLock
 
 from clipsearch.clip.download import ModelCache, fetch, sha256_of
 from clipsearch.clip.manifest import WEIGHTS_FILE, is_bundle
+from clipsearch.clip.merges import given_merges
 from clipsearch.clip.registry import (
     MINI,
     MINI_FOLDER,
@@ -92,7 +93,8 @@ def _converted(path: Path, cache: ModelCache) -> Path:
     """The bundle made from weights, which are known by their bytes, whatever their name."""
     source = find_source(path)
     sha256, published, recipe = identify(source)
-    key = sha256[:16] + (f"-{sha256_of(cache.vocab)[:8]}" if cache.vocab else "")
+    vocab = given_merges(cache)
+    key = sha256[:16] + (f"-{sha256_of(vocab)[:8]}" if vocab else "")
     folder = published.folder(cache.folder) if published else cache.folder / "files" / key
     if is_bundle(folder):
         return folder

@@ -26,7 +26,7 @@ PROCESSOR_CONFIG = "processor_config.json"
 MAX_CONFIG_BYTES = 1024 * 1024
 
 # Options of open_clip that the shapes confirm, or that change nothing when a model only answers.
-SIZES = {"layers", "width", "head_width", "mlp_ratio", "patch_size", "image_size", "heads"}
+SIZES = {"layers", "width", "head_width", "patch_size", "image_size", "heads"}
 SIZES |= {"context_length", "vocab_size", "embed_dim", "vision_cfg", "text_cfg"}
 NO_MATTER = {"patch_dropout", "output_tokens", "attn_pooler_queries", "attn_pooler_heads"}
 NO_MATTER |= {"timm_pool", "timm_proj", "timm_drop", "timm_drop_path", "timm_model_pretrained"}
@@ -39,6 +39,7 @@ AS_USUAL = {
     "pool_type": ("tok", "argmax"),
     "block_type": ("default",),
     "proj_type": ("linear",),
+    "mlp_ratio": (4,),
 }
 
 ACTIVATIONS = ("quick_gelu", "gelu")
@@ -112,8 +113,10 @@ def _open_clip(values: Mapping[str, Any]) -> Recipe:
     if interpolation := shown.get("interpolation"):
         # "random" is for training only.
         preprocess["interpolation"] = "bicubic" if interpolation == "random" else interpolation
+        _check_among(list(RESAMPLING_NAMES.values()), "interpolation", preprocess["interpolation"])
     if (resize_mode := shown.get("resize_mode") or "shortest") != "shortest":
         preprocess["resize_mode"] = resize_mode
+        _check_among(["squash"], "resize_mode", resize_mode)
     return Recipe(
         activation="quick_gelu" if model.get("quick_gelu") else "gelu",
         vision_heads=_heads(pooled, head_width),
@@ -133,9 +136,9 @@ def _transformers(values: Mapping[str, Any], shown: Mapping[str, Any] | None) ->
         _table(values, f"{tower}_config", {}) | _table(values, f"{tower}_config_dict", {})
         for tower in ("text", "vision")
     )
-    activations = {table.get("hidden_act", "quick_gelu") for table in map(dict, (text, vision))}
+    activations = {str(table.get("hidden_act", "quick_gelu")) for table in (text, vision)}
     if len(activations) != 1 or not activations <= set(ACTIVATIONS):
-        names = ", ".join(sorted(map(str, activations)))
+        names = ", ".join(sorted(activations))
         raise BrokenCheckpoint(f"its activation is {names}, and must be one of quick_gelu and gelu")
     for table in (text, vision):
         if table.get("layer_norm_eps", LAYER_NORM_EPS) != LAYER_NORM_EPS:
@@ -176,7 +179,7 @@ def _shown_by_transformers(shown: Mapping[str, Any], size: int | None) -> dict[s
     preprocess: dict[str, Any] = {}
     preprocess |= {key: _triple(value, key) for key, value in triples.items() if value}
     resample = shown.get("resample", 3)
-    if resample not in RESAMPLING_NAMES:
+    if not isinstance(resample, int) or resample not in RESAMPLING_NAMES:
         raise BrokenCheckpoint(f"its preprocessing resamples in the way {resample!r}")
     preprocess["interpolation"] = RESAMPLING_NAMES[resample]
     wanted = shown.get("size", size)
@@ -191,6 +194,11 @@ def _shown_by_transformers(shown: Mapping[str, Any], size: int | None) -> dict[s
     if edge != size or crop != size:
         raise BrokenCheckpoint(f"its preprocessing makes {edge} px, cuts {crop}, and not {size}")
     return preprocess
+
+
+def _check_among(known: list[str], key: str, value: Any) -> None:
+    if value not in known:
+        raise BrokenCheckpoint(f"{key} = {value!r} is not among {', '.join(known)}")
 
 
 def _refuse_unknown(table: Mapping[str, Any]) -> None:
@@ -234,6 +242,8 @@ def _triple(values: Any, key: str) -> list[float]:
     numbers = [_number(value) for value in (values if isinstance(values, list) else [values] * 3)]
     if len(numbers) != 3:
         raise BrokenCheckpoint(f"its {key} is not one number for each of three channels")
+    if key == "std" and min(numbers) <= 0:
+        raise BrokenCheckpoint("its std is not positive")
     return numbers
 
 

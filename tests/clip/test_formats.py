@@ -179,9 +179,7 @@ def test_every_format_gives_equal_vectors(
     if config is VIT:  # there is no ResNet among transformers' CLIPs
         save_transformers(config, weights, tmp_path / "hf")
         shutil.copytree(tmp_path / "hf", tmp_path / "hf-bin")
-        torch.save(
-            hf_weights(clip_of(config, weights)), tmp_path / "hf-bin" / "pytorch_model.bin"
-        )
+        torch.save(hf_weights(clip_of(config, weights)), tmp_path / "hf-bin" / "pytorch_model.bin")
         (tmp_path / "hf-bin" / "model.safetensors").unlink()
         places += [tmp_path / "hf", tmp_path / "hf-bin"]
     for folder in tmp_path.iterdir():
