@@ -8,7 +8,14 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from clipsearch.cli import render
-from clipsearch.cli.options import ExitCode, JsonOption, LibraryOption, ModelOption, given_path
+from clipsearch.cli.options import (
+    ExitCode,
+    JsonOption,
+    LibraryOption,
+    ModelOption,
+    VocabOption,
+    given_path,
+)
 
 if TYPE_CHECKING:
     from clipsearch.library import IndexReport
@@ -29,6 +36,7 @@ def index(
     ] = False,
     library: LibraryOption = None,
     model: ModelOption = None,
+    vocab: VocabOption = None,
     as_json: JsonOption = False,
 ) -> int:
     """Bring the library up to date with these folders.
@@ -36,10 +44,12 @@ def index(
     Creates the library if there is none yet. What has not changed is not read again.
     """
     from clipsearch.library import Library
+    from clipsearch.settings import Settings
 
     fetching = render.DownloadLines()
+    settings = Settings.load(vocab=vocab)
     with (
-        Library(library, model=model, on_download=fetching) as opened,
+        Library(library, model=model, settings=settings, on_download=fetching) as opened,
         render.progress() as show,
     ):
         report = opened.index(*folders, on_progress=show, allow_empty=confirmed)
