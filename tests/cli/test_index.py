@@ -7,8 +7,10 @@ from pathlib import Path
 
 import pytest
 from filelock import FileLock
+from safetensors.torch import save_file
 
 from tests.cli.conftest import Run
+from tests.clip.tiny import random_weights, write_merges
 
 KEYS = {
     "added",
@@ -112,3 +114,20 @@ def test_an_unknown_model_is_one_sentence(
     done = run("index", photos, "-L", tmp_path / "library", "--model", "ViT-Z/99")
     assert (done.code, done.err.count("\n")) == (2, 1)
     assert "ViT-Z/99" in done.err
+
+
+def test_a_weights_file_is_taken_with_its_vocabulary(
+    run: Run, paint: Paint, photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("CLIPSEARCH_CACHE", str(tmp_path / "cache"))
+    paint("red.png", "red")
+    save_file(random_weights(), tmp_path / "own.safetensors")
+    vocab = write_merges(tmp_path / "words.gz")
+    given = ("-L", tmp_path / "library", "--model", tmp_path / "own.safetensors")
+    refused = run("index", photos, *given)
+    assert (refused.code, refused.out) == (2, b"")
+    assert "own.safetensors knows 519 tokens" in refused.err and "--vocab FILE" in refused.err
+    assert run("index", photos, *given, "--vocab", vocab).code == 0
+    assert run("query", "red", *given, "--vocab", vocab, "--paths").code == 0
+    found = run("query", "red", "-L", tmp_path / "library", "--json")  # it knows its model
+    assert found.json["model"] == "own.safetensors"
