@@ -366,7 +366,7 @@ class Library:
         from clipsearch.clip.models import find_model
 
         assert self._wanted_model is not None
-        cache = ModelCache(self.settings.cache_dir, offline=True)
+        cache = replace(ModelCache.of(self.settings), offline=True)
         try:
             wanted = read_manifest(find_model(self._wanted_model, cache))
         except ModelUnavailable:  # so it cannot be the model that made this library

@@ -35,6 +35,7 @@ class Settings:
     offline: bool = False
     # A mirror: a folder on the web that has the files of the models by the names they have here.
     model_url: str | None = None
+    vocab: Path | None = None  # the merges of models that have none beside them
     max_pixels: int | None = None  # larger pictures are refused; None: images.MAX_PIXELS
     decode_threads: int = field(default_factory=lambda: min(8, available_cores()))
     # About half a second of work for ViT-B/32 on two cores: what a kill can cost.
@@ -181,6 +182,7 @@ _CHECKS: dict[str, tuple[Callable[[object], object], str]] = {
     "model": (_text, "the name of a model, a file or a folder"),
     "library": (_folder, "a folder"),
     "cache_dir": (_folder, "a folder"),
+    "vocab": (_folder, "a file"),
     "offline": (_switch, "true or false"),
     "model_url": (_address, "an address that begins with https:// or http://"),
     "max_pixels": _WHOLE_NUMBER,

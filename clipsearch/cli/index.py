@@ -8,7 +8,14 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from clipsearch.cli import render
-from clipsearch.cli.options import ExitCode, JsonOption, LibraryOption, ModelOption, given_path
+from clipsearch.cli.options import (
+    ExitCode,
+    JsonOption,
+    LibraryOption,
+    ModelOption,
+    VocabOption,
+    given_path,
+)
 from clipsearch.errors import ModelMismatch
 
 if TYPE_CHECKING:
@@ -35,6 +42,7 @@ def index(
     ] = False,
     library: LibraryOption = None,
     model: ModelOption = None,
+    vocab: VocabOption = None,
     as_json: JsonOption = False,
 ) -> int:
     """Bring the library up to date with these folders.
@@ -43,7 +51,10 @@ def index(
     """
     if reindex and model is None:
         raise typer.BadParameter("--reindex needs the new model: add --model NAME|FILE")
-    with open_library(library, None if reindex else model) as opened, render.progress() as show:
+    with (
+        open_library(library, None if reindex else model, vocab) as opened,
+        render.progress() as show,
+    ):
         if reindex and model is not None:
             report = opened.reindex(model, *folders, on_progress=show, allow_empty=confirmed)
         else:
@@ -56,17 +67,19 @@ def index(
     return ExitCode.SOME_SKIPPED if report.skipped else ExitCode.DONE
 
 
-def open_library(path: Path | None, model: str | None) -> Library:
+def open_library(path: Path | None, model: str | None, vocab: Path | None) -> Library:
     """Open or create a library. Where it has another model, the error says what a change costs."""
     from clipsearch.library import Library
+    from clipsearch.settings import Settings
 
     fetching = render.DownloadLines()
+    settings = Settings.load(vocab=vocab)
     try:
-        return Library(path, model=model, on_download=fetching)
+        return Library(path, model=model, settings=settings, on_download=fetching)
     except ModelMismatch as error:
         if model is None:
             raise
-        with Library(path) as opened:
+        with Library(path, settings=settings) as opened:
             told = costs(opened.reindex_cost(model))
         raise ModelMismatch(f"{error}; or {told}") from error
 

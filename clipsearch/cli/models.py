@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from clipsearch.cli import render
-from clipsearch.cli.options import ExitCode, JsonOption, given_path, given_text
+from clipsearch.cli.options import ExitCode, JsonOption, VocabOption, given_path, given_text
 
 if TYPE_CHECKING:
     from clipsearch.clip.registry import ModelInfo
@@ -65,14 +65,16 @@ def convert(
         Path,
         typer.Option("--to", metavar="DIR", parser=given_path, help="A folder that is new."),
     ],
+    vocab: VocabOption = None,
     as_json: JsonOption = False,
 ) -> int:
     """Make a folder that --model takes of a weights file."""
+    from clipsearch.clip.convert import convert_file
     from clipsearch.clip.download import ModelCache
-    from clipsearch.clip.models import convert_model
     from clipsearch.settings import Settings
 
-    convert_model(file, to, ModelCache.of(Settings.load(), render.DownloadLines()))
+    cache = ModelCache.of(Settings.load(vocab=vocab), render.DownloadLines())
+    convert_file(file, to, cache=cache)
     tell(as_json, "model", to.absolute(), "the model is in")
     return ExitCode.DONE
 

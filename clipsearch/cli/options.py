@@ -48,9 +48,19 @@ ModelOption = Annotated[
     str | None,
     typer.Option(
         "--model",
-        metavar="NAME|FILE",
+        metavar="NAME|PATH",
         parser=given_text,
-        help="The model, by name or file. Else the library's own, or ViT-B/32 for a new library.",
+        help="The model, by name or path. Else the library's own, or ViT-B/32 for a new library.",
+        show_default=False,
+    ),
+]
+VocabOption = Annotated[
+    Path | None,
+    typer.Option(
+        "--vocab",
+        metavar="FILE",
+        parser=given_path,
+        help="The merges of a model of your own, if they do not lie beside its weights.",
         show_default=False,
     ),
 ]

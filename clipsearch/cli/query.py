@@ -13,6 +13,7 @@ from clipsearch.cli.options import (
     JsonOption,
     LibraryOption,
     ModelOption,
+    VocabOption,
     given_path,
     whole_number,
 )
@@ -46,6 +47,7 @@ def query(
     ] = None,
     library: LibraryOption = None,
     model: ModelOption = None,
+    vocab: VocabOption = None,
     as_json: JsonOption = False,
 ) -> int:
     """Find pictures by words or by example, best first.
@@ -56,9 +58,13 @@ def query(
         raise QueryError(f"-k {k} asks for no hits: give 1 or more")
     parsed, words = parse(probe), " ".join(probe)
     from clipsearch.library import Library
+    from clipsearch.settings import Settings
 
     fetching = render.DownloadLines()
-    with Library(library, model=model, create=False, on_download=fetching) as opened:
+    settings = Settings.load(vocab=vocab)
+    with Library(
+        library, model=model, create=False, settings=settings, on_download=fetching
+    ) as opened:
         found = opened.query(parsed, k=k)
         name = opened.model_name
     if as_json:

@@ -6,6 +6,7 @@ Knows nothing of where a model came from.
 
 from __future__ import annotations
 
+import gzip
 import json
 import os
 import shutil
@@ -30,7 +31,7 @@ from clipsearch.clip.manifest import (
 )
 from clipsearch.clip.model import CLIP
 from clipsearch.clip.preprocess import Preprocess
-from clipsearch.clip.tokenizer import Tokenizer
+from clipsearch.clip.tokenizer import GZIP_MAGIC, Tokenizer
 from clipsearch.errors import BrokenCheckpoint
 
 
@@ -110,7 +111,10 @@ def save_bundle(
         save_file(tensors, temporary / WEIGHTS_FILE)
         # safetensors lets only the owner read, and a model is no secret: all users may share it.
         (temporary / WEIGHTS_FILE).chmod(0o644)
-        shutil.copyfile(merges, temporary / MERGES_FILE)
+        content = merges.read_bytes()
+        if not content.startswith(GZIP_MAGIC):  # transformers writes them as they are
+            content = gzip.compress(content, mtime=0)
+        (temporary / MERGES_FILE).write_bytes(content)
         manifest = replace(
             manifest,
             dtype=str(tensors["visual.conv1.weight"].dtype).removeprefix("torch."),

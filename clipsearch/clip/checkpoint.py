@@ -1,7 +1,7 @@
 """A weights file of any supported kind → a state dict with OpenAI's names, and its sizes.
 
-Executes nothing from the file. Knows nothing of where the file came from or of what becomes of the
-weights.
+Executes nothing from the file, and believes nothing that it says of its own size. Knows nothing of
+where the file came from or of what becomes of the weights.
 """
 
 from __future__ import annotations
@@ -19,7 +19,9 @@ from torch import Tensor
 
 from clipsearch.clip.config import ClipConfig
 from clipsearch.clip.model import CLIP
-from clipsearch.clip.torchscript import is_torchscript, read_torchscript
+from clipsearch.clip.names import is_transformers, openai_names
+from clipsearch.clip.recipe import Recipe
+from clipsearch.clip.torchscript import check_parts, is_torchscript, read_torchscript
 from clipsearch.errors import BrokenCheckpoint
 
 KINDS = "a .safetensors file, a state dict of torch.save, or OpenAI's .pt"
@@ -29,6 +31,10 @@ KINDS = "a .safetensors file, a state dict of torch.save, or OpenAI's .pt"
 NO_WEIGHTS = ("input_resolution", "context_length", "vocab_size", "attn_mask", "position_ids")
 
 ZIP_MAGIC = b"PK\x03\x04"
+
+FLOATS = (torch.float16, torch.bfloat16, torch.float32, torch.float64)
+
+REMEDY = "get it again from where it came from, or choose another model"
 
 # What unpickling a damaged file has been seen to raise: the format is a program, and garbage does
 # anything.
@@ -49,18 +55,24 @@ DAMAGE = (
 )
 
 
-def read_checkpoint(path: Path) -> tuple[ClipConfig, dict[str, Tensor]]:
+def read_checkpoint(
+    path: Path, recipe: Recipe | None = None
+) -> tuple[ClipConfig, dict[str, Tensor]]:
     """Read a file into its sizes and exactly the tensors that a CLIP of these sizes has.
 
-    Heads are taken to be 64 wide and the activation QuickGELU, as in all that OpenAI published.
-    Raises BrokenCheckpoint if the file is damaged, unsafe, of another kind or no CLIP.
+    Without a recipe heads are taken to be 64 wide and the activation QuickGELU, as in all that
+    OpenAI published. Raises BrokenCheckpoint if the file is damaged, unsafe, of another kind or no
+    CLIP, or if it does not fit the recipe.
     """
     weights = read_weights(path)
     try:
-        config = ClipConfig.from_state_dict(weights)
+        if recipe is None and is_transformers(weights):
+            raise BrokenCheckpoint("it comes from transformers, without its config.json beside it")
+        weights = openai_names(weights)
+        config = _config(weights, recipe or Recipe())
         return config, fit_weights(weights, config, drop_surplus=_is_archive(path))
-    except (BrokenCheckpoint, ValueError, TypeError, LookupError) as error:
-        raise BrokenCheckpoint(f"{path} cannot be used: {error}") from error
+    except (BrokenCheckpoint, ValueError, TypeError, LookupError, ArithmeticError) as error:
+        raise BrokenCheckpoint(f"{path} cannot be used ({error}): {REMEDY}") from error
 
 
 def read_weights(path: Path) -> dict[str, Tensor]:
@@ -70,7 +82,9 @@ def read_weights(path: Path) -> dict[str, Tensor]:
             raise BrokenCheckpoint(
                 f"{path} is a web page, not weights: download it again, or from another place"
             )
-        return _without_wrapping(_read(path))
+        weights = _without_wrapping(_read(path))
+        _check_memory(weights, path.stat().st_size)
+        return weights
     except SafetensorError as error:
         raise BrokenCheckpoint(_damaged(path, error)) from error
     except DAMAGE as error:
@@ -105,10 +119,13 @@ def fit_weights(
                 f"the tensor {name!r} has the shape {list(found[name].shape)} and not"
                 f" {list(tensor.shape)}"
             )
-        if not bool(torch.isfinite(found[name]).all()):
+        if tensor.is_floating_point() and found[name].dtype not in FLOATS:
             raise BrokenCheckpoint(
-                f"the tensor {name!r} holds NaN or infinity: get the file again, it is damaged"
+                f"the tensor {name!r} holds numbers of the kind"
+                f" {str(found[name].dtype).removeprefix('torch.')}"
             )
+        if not bool(torch.isfinite(found[name]).all()):
+            raise BrokenCheckpoint(f"the tensor {name!r} holds NaN or infinity")
     surplus = sorted(found.keys() - wanted.keys())
     if surplus:
         raise BrokenCheckpoint(
@@ -128,6 +145,7 @@ def _read(path: Path) -> object:
     with path.open("rb") as file:
         start = file.read(16)
     if start.startswith(ZIP_MAGIC):
+        check_parts(path)
         if is_torchscript(path):
             return read_torchscript(path)
         return torch.load(path, map_location="cpu", weights_only=True, mmap=True)
@@ -153,6 +171,26 @@ def _without_wrapping(content: object) -> dict[str, Tensor]:
             raise ValueError(f"its entry {name!r} is no tensor")
         weights[name.removeprefix("module.")] = tensor.detach()
     return weights
+
+
+def _check_memory(weights: Mapping[str, Tensor], file_bytes: int) -> None:
+    """A few bytes can pass for a tensor of any size, if its strides are zero."""
+    total = sum(tensor.numel() * tensor.element_size() for tensor in weights.values())
+    if total > 2 * file_bytes:  # twice, because two tensors may well be the same one
+        raise ValueError(f"its tensors claim {total:,} bytes in a file of {file_bytes:,}")
+
+
+def _config(weights: Mapping[str, Tensor], recipe: Recipe) -> ClipConfig:
+    config = ClipConfig.from_state_dict(
+        weights, recipe.activation, recipe.vision_heads, recipe.text_heads
+    )
+    size = config.vision.image_size
+    if recipe.image_size not in (None, size):
+        raise BrokenCheckpoint(
+            f"its tensors are made for pictures of {size} px and its config for"
+            f" {recipe.image_size} px"
+        )
+    return config
 
 
 def _wanted(config: ClipConfig) -> dict[str, Tensor]:

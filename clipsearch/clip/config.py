@@ -7,9 +7,9 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from math import isqrt
-from typing import Any, Literal, Self
+from typing import Any, Literal, Self, TypeVar
 
 from clipsearch.errors import BrokenCheckpoint
 
@@ -119,7 +119,16 @@ class ClipConfig:
             raise BrokenCheckpoint(
                 f"this is no CLIP with OpenAI's names: the tensor {error} is missing"
             ) from error
-        return cls(embed_dim, vision, text, activation)
+        return cls(embed_dim, _usual_heads(vision), _usual_heads(text), activation)
+
+
+Tower = TypeVar("Tower", VisionConfig, TextConfig)
+
+
+def _usual_heads(tower: Tower) -> Tower:
+    """Leave the number of heads out where it is the usual one: equal models have equal configs."""
+    usual = replace(tower, heads=None)
+    return usual if usual.n_heads == tower.n_heads else tower
 
 
 def _vit(weights: Mapping[str, Any], heads: int | None) -> VisionConfig:

@@ -1,6 +1,7 @@
 """A weights file → a bundle, once; only bundles are loaded after that.
 
-In: a file whose SHA-256 is known. Out: a bundle's folder. Knows nothing of names that users type.
+In: a file of any supported kind and what is known about it. Out: a bundle's folder. Knows nothing
+of names that users type.
 """
 
 from __future__ import annotations
@@ -11,11 +12,39 @@ from pathlib import Path
 from clipsearch.clip.bundle import save_bundle
 from clipsearch.clip.checkpoint import read_checkpoint
 from clipsearch.clip.download import ModelCache
-from clipsearch.clip.manifest import Manifest
+from clipsearch.clip.manifest import Manifest, is_bundle
 from clipsearch.clip.merges import merges_for
 from clipsearch.clip.preprocess import Preprocess
-from clipsearch.clip.published import PublishedModel
+from clipsearch.clip.recipe import Recipe
 from clipsearch.clip.registry import published_with_sha256
+from clipsearch.clip.source import find_source, identify, recipe_of
+from clipsearch.clip.tokenizer import Tokenizer
+from clipsearch.errors import BrokenCheckpoint, ModelError, UnknownModel
+from clipsearch.settings import Settings
+
+
+def convert_file(
+    path: Path, folder: Path, vocab: Path | None = None, cache: ModelCache | None = None
+) -> Manifest:
+    """Write the bundle of a weights file or a folder of open_clip or transformers to `folder`.
+
+    `vocab` is where to look for merges that do not lie beside the weights; without a `cache` it is
+    that of the settings. Raises UnknownModel if
+    there is no model at `path`, ModelError if `folder` holds something that is no bundle, otherwise
+    as `convert`.
+    """
+    if not path.exists():
+        raise UnknownModel(f"there is no file or folder {path}: give one with weights in it")
+    if is_bundle(path):
+        raise ModelError(f"the folder {path} is a model of clipsearch already: use it as it is")
+    in_the_way = folder.exists() and not (folder.is_dir() and is_bundle(folder))
+    if in_the_way and not (folder.is_dir() and not any(folder.iterdir())):
+        raise ModelError(f"{folder} exists and is no model: choose a folder that does not exist")
+    source = find_source(path)
+    identity, _, recipe = identify(source)
+    cache = cache or ModelCache.of(Settings.load())
+    cache = replace(cache, vocab=vocab or cache.vocab)
+    return convert(source.weights, folder, identity, cache, recipe, source.name)
 
 
 def convert(
@@ -23,24 +52,32 @@ def convert(
     folder: Path,
     sha256: str,
     cache: ModelCache,
-    published: PublishedModel | None = None,
+    recipe: Recipe | None = None,
+    name: str | None = None,
 ) -> Manifest:
     """Write the bundle of `path` to `folder`. Weights keep the dtypes that they have in the file.
 
-    `published` is what the file is known to be, if its SHA-256 does not tell. Raises
-    BrokenCheckpoint if the file cannot be used, ModelUnavailable if its merges cannot be had.
+    `sha256` is what a library will know the model by. Raises BrokenCheckpoint if the file cannot be
+    used or its merges do not fit, ModelUnavailable if there are none.
     """
-    config, weights = read_checkpoint(path)
-    published = published or published_with_sha256(sha256)
-    preprocess = Preprocess(config.vision.image_size).to_dict()
-    if published is not None:  # it knows what the shapes cannot tell
-        config = replace(config, activation=published.config.activation)
-        preprocess |= published.preprocess
+    published = published_with_sha256(sha256)
+    if recipe is None and published is not None:
+        recipe = recipe_of(published)
+    config, weights = read_checkpoint(path, recipe)
+    merges = merges_for(path, config.text.vocab_size, cache)
+    n_tokens = Tokenizer.from_file(merges).vocab_size
+    if n_tokens != config.text.vocab_size:
+        raise BrokenCheckpoint(
+            f"{merges} makes {n_tokens} tokens and {path} knows {config.text.vocab_size}: give the"
+            " merges of this model with --vocab FILE"
+        )
+    size = config.vision.image_size
+    preprocess = Preprocess(size).to_dict() | (recipe.preprocess if recipe else {})
     manifest = Manifest(
-        name=published.name if published else path.name,
+        name=published.name if published else name or path.name,
         config=config,
-        preprocess=preprocess,
+        preprocess=Preprocess.from_dict(preprocess).to_dict(),
         source_sha256=sha256,
-        description=published.description if published else f"converted from {path.name}",
+        description=published.description if published else f"converted from {name or path.name}",
     )
-    return save_bundle(folder, weights, merges_for(path, config.text.vocab_size, cache), manifest)
+    return save_bundle(folder, weights, merges, manifest)

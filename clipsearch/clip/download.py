@@ -45,17 +45,25 @@ class ModelCache:
     """The folder where fetched and converted models are kept, and how to get what is not there.
 
     `mirror` is the address of a folder from which to fetch instead of the published addresses.
+    `vocab` are the merges to convert with, for models that have none beside them.
     """
 
     folder: Path
     offline: bool = False
     on_progress: ProgressCallback | None = None
     mirror: str | None = None
+    vocab: Path | None = None
 
     @classmethod
     def of(cls, settings: Settings, on_progress: ProgressCallback | None = None) -> ModelCache:
         """The cache that the settings describe."""
-        return cls(settings.cache_dir, settings.offline, on_progress, settings.model_url)
+        return cls(
+            settings.cache_dir,
+            settings.offline,
+            on_progress,
+            mirror=settings.model_url,
+            vocab=settings.vocab,
+        )
 
     def address(self, remote: RemoteFile, file_name: str) -> str:
         """Where to fetch a file from: a mirror has them all in one folder."""

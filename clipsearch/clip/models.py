@@ -15,14 +15,18 @@ from pathlib import Path
 from filelock import FileLock
 
 from clipsearch.clip.download import ModelCache, fetch, part_of, sha256_of
-from clipsearch.clip.manifest import is_bundle
+from clipsearch.clip.manifest import WEIGHTS_FILE, is_bundle
+from clipsearch.clip.merges import given_merges
 from clipsearch.clip.published import PUBLISHED_MODELS, PublishedModel
-from clipsearch.clip.registry import MINI, MINI_FOLDER, model_names, published_with_sha256
-from clipsearch.errors import ChecksumMismatch, ModelError, ModelUnavailable, UnknownModel
+from clipsearch.clip.recipe import Recipe
+from clipsearch.clip.registry import MINI, MINI_FOLDER, model_names
+from clipsearch.clip.source import find_source, identify, recipe_of
+from clipsearch.errors import ModelError, ModelUnavailable, UnknownModel
 
 
 def find_model(name_or_path: str | Path, cache: ModelCache) -> Path:
-    """The folder of a bundle, for a name of the registry, a bundle's folder or a weights file.
+    """The folder of a bundle, for a name of the registry, a bundle's folder, a weights file or a
+    folder of open_clip or transformers.
 
     Raises UnknownModel, ModelUnavailable, ChecksumMismatch or BrokenCheckpoint.
     """
@@ -33,14 +37,11 @@ def find_model(name_or_path: str | Path, cache: ModelCache) -> Path:
     if published is not None:
         return _fetched(published, cache)
     path = Path(name_or_path).expanduser()
-    if name and path.is_dir():
-        if not is_bundle(path):
-            raise UnknownModel(
-                f"the folder {path} holds no model: it needs model.safetensors, merges.txt.gz and"
-                " model.json"
-            )
+    if name and is_bundle(path):
         return path
-    if path.is_file():
+    if path.name == WEIGHTS_FILE and is_bundle(path.parent):
+        return path.parent
+    if name and (path.is_file() or path.is_dir()):
         return _converted(path, cache)
     raise UnknownModel(
         f"there is no model {name!r}: choose one of {', '.join(model_names())}, or a file or"
@@ -97,23 +98,6 @@ def _delete(path: Path) -> int:
     return size_bytes
 
 
-def convert_model(path: Path, folder: Path, cache: ModelCache) -> None:
-    """Make a bundle of a weights file in a folder of its own.
-
-    Raises UnknownModel if there is no such file, ModelError if the folder holds something already,
-    otherwise as `find_model` does.
-    """
-    if not path.is_file():
-        raise UnknownModel(f"there is no weights file {path}: check the path")
-    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
-        raise ModelError(f"{folder} exists already: choose a folder that is new or empty")
-    sha256 = sha256_of(path)
-    published = published_with_sha256(sha256)
-    if published is None:
-        _refuse_damaged(path, sha256)
-    _convert(path, folder, sha256, cache, published)
-
-
 def _named(name: str) -> PublishedModel:
     published = _published(name)
     if published is None:
@@ -156,36 +140,25 @@ def _fetched(published: PublishedModel, cache: ModelCache) -> Path:
             what = f"the model {published.name}"
             checkpoint = fetch(published.checkpoint, published.file_name, what, cache)
             sha256 = published.checkpoint.sha256 or sha256_of(checkpoint)
-            _convert(checkpoint, folder, sha256, cache, published)
+            recipe = recipe_of(published)
+            _convert(checkpoint, folder, sha256, cache, recipe, published.name)
             checkpoint.unlink()
     return folder
 
 
 def _converted(path: Path, cache: ModelCache) -> Path:
-    """The bundle made from a weights file, which is known by its bytes, whatever its name."""
-    sha256 = sha256_of(path)
-    published = published_with_sha256(sha256)
-    if published is None:
-        _refuse_damaged(path, sha256)
-    folder = published.folder(cache.folder) if published else cache.folder / "files" / sha256[:16]
+    """The bundle made from weights, which are known by their bytes, whatever their name."""
+    source = find_source(path)
+    sha256, published, recipe = identify(source)
+    vocab = given_merges(cache)
+    key = sha256[:16] + (f"-{sha256_of(vocab)[:8]}" if vocab else "")
+    folder = published.folder(cache.folder) if published else cache.folder / "files" / key
     if is_bundle(folder):
         return folder
     with _lock(folder):
         if not is_bundle(folder):
-            _convert(path, folder, sha256, cache, published)
+            _convert(source.weights, folder, sha256, cache, recipe, source.name)
     return folder
-
-
-def _refuse_damaged(path: Path, sha256: str) -> None:
-    """A file with the name of a published one must be it: parsers do not notice a flipped bit."""
-    for model in PUBLISHED_MODELS.values():
-        wanted = model.checkpoint.sha256
-        if path.name == model.file_name and wanted is not None:
-            raise ChecksumMismatch(
-                f"{path} bears the name of the model {model.name}, but its SHA-256 is"
-                f" {sha256[:12]}… where {wanted[:12]}… was published: get it again, or give it"
-                " another name if these are weights of your own"
-            )
 
 
 @contextmanager
@@ -207,9 +180,9 @@ def _lock(folder: Path) -> Iterator[None]:
 
 
 def _convert(
-    path: Path, folder: Path, sha256: str, cache: ModelCache, published: PublishedModel | None
+    path: Path, folder: Path, sha256: str, cache: ModelCache, recipe: Recipe | None, name: str
 ) -> None:
     # Imported here, because whoever finds a bundle ready must not wait for torch.
     from clipsearch.clip.convert import convert
 
-    convert(path, folder, sha256, cache, published)
+    convert(path, folder, sha256, cache, recipe, name)

@@ -29,6 +29,9 @@ RESAMPLING = {
     "nearest": Image.Resampling.NEAREST,
 }
 
+# What becomes of a picture that is not square: cut to its middle, or squeezed.
+RESIZE_MODES = ("shortest", "squash")
+
 # A picture this much longer than wide is not resized whole: 10000x20 would become 112000x224.
 LONG_PICTURE = 32
 
@@ -37,6 +40,7 @@ LONG_PICTURE = 32
 class Preprocess:
     """Resize the short side to `size`, cut out the central square, make it RGB, normalise it.
 
+    The `resize_mode` "squash" makes it square instead, whatever its proportions.
     `parity` resizes before it converts to RGB, as the reference does. Only palette, 1-bit and
     transparent pictures show it, and look better converted first: Pillow cannot blend a palette.
     Raises BrokenCheckpoint for values that make no sense, because they come with a model.
@@ -46,6 +50,7 @@ class Preprocess:
     mean: tuple[float, float, float] = OPENAI_MEAN
     std: tuple[float, float, float] = OPENAI_STD
     interpolation: str = "bicubic"
+    resize_mode: str = "shortest"
     parity: bool = False
 
     def __post_init__(self) -> None:
@@ -53,6 +58,11 @@ class Preprocess:
             raise BrokenCheckpoint(
                 f"unknown interpolation {self.interpolation!r}: it must be one of"
                 f" {', '.join(RESAMPLING)}"
+            )
+        if self.resize_mode not in RESIZE_MODES:
+            raise BrokenCheckpoint(
+                f"unknown resize_mode {self.resize_mode!r}: it must be one of"
+                f" {', '.join(RESIZE_MODES)}"
             )
         triples = len(self.mean) == 3 and len(self.std) == 3
         if self.size < 1 or not triples or 0 in self.std:
@@ -82,12 +92,14 @@ class Preprocess:
 
     def to_dict(self) -> dict[str, Any]:
         """What belongs to the model, as JSON-able values; `parity` belongs to the caller."""
-        return {
+        values: dict[str, Any] = {
             "size": self.size,
             "mean": list(self.mean),
             "std": list(self.std),
             "interpolation": self.interpolation,
         }
+        # Libraries compare this with what they were made with, and most were made without.
+        return values if self.resize_mode == "shortest" else values | {"resize_mode": "squash"}
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> Self:
@@ -102,6 +114,8 @@ class Preprocess:
             ) from error
 
     def _central_square(self, image: Image.Image) -> Image.Image:
+        if self.resize_mode == "squash":
+            return image.resize((self.size, self.size), RESAMPLING[self.interpolation])
         width, height = image.size
         short, long = min(width, height), max(width, height)
         new_long = int(self.size * long / short)  # cut off, not rounded, as torchvision does

@@ -33,6 +33,10 @@ WORD_END = "</w>"
 OPENAI_HEADER = '"bpe_simple_vocab_16e6.txt'
 OPENAI_MERGES = 49152 - 256 - 2
 
+GZIP_MAGIC = b"\x1f\x8b"
+# OpenAI's unpack to 3 MiB; a few bytes that unpack to much more are an attack on the memory.
+MAX_MERGES_BYTES = 64 * 1024 * 1024
+
 # So many different words are remembered, which bounds the memory of a long-lived process.
 REMEMBERED_WORDS = 65536
 
@@ -64,13 +68,15 @@ class Tokenizer:
 
     @classmethod
     def from_file(cls, path: Path) -> Self:
-        """Read a gzipped text file: one header line, then two symbols and a space between a line.
+        """Read a text file: one header line, then two symbols and a space between a line.
+
+        It may be gzipped.
 
         Of OpenAI's file, which its header tells, only the 48,894 merges in use are read; of any
         other, all. Raises BrokenCheckpoint if it cannot be read or holds something else.
         """
         try:
-            header, *lines = gzip.decompress(path.read_bytes()).decode("utf-8").split("\n")
+            header, *lines = _read_text(path).split("\n")
         except (OSError, EOFError, zlib.error, UnicodeDecodeError) as error:
             raise BrokenCheckpoint(
                 f"the merges file {path} cannot be read ({error}): fetch or export the model again"
@@ -161,6 +167,19 @@ class Tokenizer:
                     if new_rank is not None:
                         heappush(candidates, (new_rank, first))
         return tuple(self._ids[symbol] for symbol in symbols if symbol)
+
+
+def _read_text(path: Path) -> str:
+    """Raises zlib.error, OSError or UnicodeDecodeError for damage, OSError for too much of it."""
+    with path.open("rb") as file:
+        start = file.read(len(GZIP_MAGIC))
+    with gzip.open(path) if start == GZIP_MAGIC else path.open("rb") as file:
+        content = file.read(MAX_MERGES_BYTES + 1)
+    if len(content) > MAX_MERGES_BYTES:
+        raise OSError("it is too large")
+    if start != GZIP_MAGIC and not content.startswith(b"#version"):
+        raise OSError("it is neither gzipped nor begins with #version")
+    return content.decode("utf-8")
 
 
 def _parse_merge(line: str, path: Path) -> Merge:

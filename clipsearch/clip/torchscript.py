@@ -56,10 +56,10 @@ def is_torchscript(path: Path) -> bool:
 def read_torchscript(path: Path) -> dict[str, Tensor]:
     """Every tensor of the module tree under its dotted name, in the dtype of the file, on the CPU.
 
-    Raises UnsafeArchive for what is not allowed, and for damage whatever zipfile and pickle raise.
+    Its parts have to have passed `check_parts`. Raises UnsafeArchive for what is not allowed, and
+    for damage whatever zipfile and pickle raise.
     """
     with zipfile.ZipFile(path) as archive:
-        _check_sizes(archive, path.stat().st_size)
         root = archive.namelist()[0].partition("/")[0]
         if (
             f"{root}/byteorder" in archive.namelist()
@@ -70,18 +70,22 @@ def read_torchscript(path: Path) -> dict[str, Tensor]:
         return dict(_tensors(reader.load(), ""))
 
 
-def _check_sizes(archive: zipfile.ZipFile, file_bytes: int) -> None:
-    """Refuse what would unpack to more than the file: tensors are never compressed."""
+def check_parts(path: Path) -> None:
+    """Refuse a zip file that would unpack to more than itself: tensors are never compressed.
+
+    Raises UnsafeArchive, or zipfile.BadZipFile if it is no zip file.
+    """
     stored = 0
-    for entry in archive.infolist():
-        _, _, inside = entry.filename.partition("/")
-        if inside.startswith("data/"):
-            if entry.compress_type != zipfile.ZIP_STORED:
-                raise UnsafeArchive(f"its part {entry.filename} is compressed")
-            stored += entry.file_size
-        if inside == "data.pkl" and entry.file_size > MAX_PICKLE_BYTES:
-            raise UnsafeArchive("its table of contents is too large")
-    if stored > file_bytes:
+    with zipfile.ZipFile(path) as archive:
+        for entry in archive.infolist():
+            _, _, inside = entry.filename.partition("/")
+            if inside.startswith("data/"):
+                if entry.compress_type != zipfile.ZIP_STORED:
+                    raise UnsafeArchive(f"its part {entry.filename} is compressed")
+                stored += entry.file_size
+            elif entry.file_size > MAX_PICKLE_BYTES:
+                raise UnsafeArchive(f"its part {entry.filename} is too large")
+    if stored > path.stat().st_size:
         raise UnsafeArchive("its parts overlap")
 
 

@@ -7,9 +7,10 @@ from pathlib import Path
 
 import pytest
 from filelock import FileLock
+from safetensors.torch import save_file
 
 from tests.cli.conftest import Run
-from tests.clip.tiny import write_bundle
+from tests.clip.tiny import random_weights, write_bundle, write_merges
 
 KEYS = {
     "added",
@@ -149,3 +150,20 @@ def test_reindex_has_to_know_the_model(run: Run, indexed: Path, photos: Path) ->
     done = run("index", photos, "-L", indexed, "--reindex")
     assert (done.code, done.err.count("\n")) == (2, 1)
     assert "--model" in done.err
+
+
+def test_a_weights_file_is_taken_with_its_vocabulary(
+    run: Run, paint: Paint, photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("CLIPSEARCH_CACHE", str(tmp_path / "cache"))
+    paint("red.png", "red")
+    save_file(random_weights(), tmp_path / "own.safetensors")
+    vocab = write_merges(tmp_path / "words.gz")
+    given = ("-L", tmp_path / "library", "--model", tmp_path / "own.safetensors")
+    refused = run("index", photos, *given)
+    assert (refused.code, refused.out) == (2, b"")
+    assert "own.safetensors knows 519 tokens" in refused.err and "--vocab FILE" in refused.err
+    assert run("index", photos, *given, "--vocab", vocab).code == 0
+    assert run("query", "red", *given, "--vocab", vocab, "--paths").code == 0
+    found = run("query", "red", "-L", tmp_path / "library", "--json")  # it knows its model
+    assert found.json["model"] == "own.safetensors"

@@ -79,7 +79,7 @@ def test_a_file_is_converted_to_a_folder(run: Run, tmp_path: Path) -> None:
     done = run("models", "convert", tmp_path / "own.safetensors", "--to", tmp_path / "mine")
     assert (done.code, done.out.decode()) == (0, f"the model is in {tmp_path / 'mine'}\n")
     assert load_bundle(tmp_path / "mine").name == "own.safetensors"
-    refused = run("models", "convert", tmp_path / "own.safetensors", "--to", tmp_path / "mine")
+    refused = run("models", "convert", tmp_path / "own.safetensors", "--to", tmp_path)
     assert (refused.code, refused.err.count("\n")) == (2, 1)
 
 
@@ -90,7 +90,7 @@ def test_a_file_is_converted_to_a_folder(run: Run, tmp_path: Path) -> None:
         (("remove", "RN50"), "nothing to remove"),
         (("remove", "mini"), "part of clipsearch"),
         (("download",), "missing argument 'NAME'"),
-        (("convert", "absent.pt", "--to", "there"), "no weights file absent.pt"),
+        (("convert", "absent.pt", "--to", "there"), "no file or folder absent.pt"),
         (("nonsense",), "see clipsearch models --help"),
     ],
 )

@@ -38,8 +38,9 @@ def test_an_installed_open_clip_has_them(openai_merges_path: Path, tmp_path: Pat
 def test_beside_the_file_comes_before_the_cache(tmp_path: Path) -> None:
     cache = ModelCache(tmp_path / "cache", offline=True)
     cached = put(cache.folder)
-    assert find_clip_merges(cache, beside=tmp_path / "a.pt") == cached
-    assert find_clip_merges(cache, beside=put(tmp_path)) == tmp_path / CLIP_MERGES_FILE
+    assert merges_for(tmp_path / "a.pt", 49408, cache) == cached
+    beside = put(tmp_path)
+    assert merges_for(tmp_path / "a.pt", 49408, cache) == beside
 
 
 @pytest.mark.usefixtures("nowhere")

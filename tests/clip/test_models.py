@@ -15,7 +15,7 @@ from safetensors.torch import save_file
 from clipsearch.clip import models, registry
 from clipsearch.clip.bundle import load_bundle
 from clipsearch.clip.download import ModelCache
-from clipsearch.clip.models import convert_model, find_model, remove_model
+from clipsearch.clip.models import find_model, remove_model
 from clipsearch.clip.published import PUBLISHED_MODELS, PublishedModel
 from clipsearch.errors import (
     BrokenCheckpoint,
@@ -181,17 +181,6 @@ def test_what_is_bundled_or_unknown_cannot_be_removed(cache: ModelCache) -> None
         remove_model("mini", cache)
     with pytest.raises(UnknownModel, match="to fetch"):
         remove_model("ViT-Z/99", cache)
-
-
-def test_a_file_is_converted_where_the_user_says(
-    cache: ModelCache, weights_file: Path, tmp_path: Path
-) -> None:
-    convert_model(weights_file, tmp_path / "mine", cache)
-    assert load_bundle(tmp_path / "mine").name == "own.safetensors"
-    with pytest.raises(ModelError, match="exists already"):
-        convert_model(weights_file, tmp_path / "mine", cache)
-    with pytest.raises(UnknownModel, match="no weights file"):
-        convert_model(tmp_path / "absent.pt", tmp_path / "other", cache)
 
 
 @pytest.mark.parametrize("name", ["ViT-B/32", "vit-b-32", "ViT_B_32", "ViT-B-32"])

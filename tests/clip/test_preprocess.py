@@ -136,3 +136,21 @@ def test_settings_survive_json() -> None:
 def test_settings_that_make_no_sense_are_refused(change: dict[str, object], message: str) -> None:
     with pytest.raises(BrokenCheckpoint, match=message):
         Preprocess.from_dict(Preprocess(64).to_dict() | change)
+
+
+@pytest.mark.parametrize("size", [(640, 480), (31, 500), (9000, 20), (64, 64)])
+@pytest.mark.parametrize("interpolation", ["bicubic", "bilinear"])
+def test_squeezing_equals_torchvision(size: tuple[int, int], interpolation: str) -> None:
+    picture = noise(*size)
+    ours = Preprocess(64, interpolation=interpolation, resize_mode="squash")
+    squeeze = Resize((64, 64), InterpolationMode(interpolation))
+    theirs = Compose([squeeze, ToTensor(), Normalize(OPENAI_MEAN, OPENAI_STD)])
+    assert torch.equal(ours(picture), theirs(picture))
+    assert Preprocess.from_dict(json.loads(json.dumps(ours.to_dict()))) == ours
+
+
+def test_the_usual_way_to_fit_is_not_written_down() -> None:
+    """Libraries that were made before there was another know their preprocessing without it."""
+    assert Preprocess(64).to_dict().keys() == {"size", "mean", "std", "interpolation"}
+    with pytest.raises(BrokenCheckpoint, match="resize_mode 'longest'"):
+        Preprocess(64, resize_mode="longest")
