@@ -181,7 +181,8 @@ class Library:
             if is_merge_due(self._files.coverage(catalog, record)):
                 merge(catalog, record, self._files)
         with self._opening:
-            self._encoder, self._wanted_model, self._given_encoder = encoder, None, None
+            given = None if isinstance(model, str | Path) else encoder
+            self._encoder, self._wanted_model, self._given_encoder = encoder, None, given
         return tally.report()
 
     def reindex_cost(self, model: str | Path | Encoder) -> ReindexCost:
