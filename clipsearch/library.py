@@ -287,10 +287,11 @@ class Library:
     def _loaded_for_probes(self) -> Encoder:
         """The same for a few probes, which numpy encodes before torch is even imported.
 
-        Unless torch has the model already, or the settings ask for what only torch can do.
+        Even if torch has the model already, so that a question has one answer, to the last digit;
+        but not where the settings ask for what only torch can do.
         """
         with self._opening:
-            if self._encoder or self._given_encoder or not self._is_lite_enough():
+            if self._given_encoder or not self._is_lite_enough():
                 return self._loaded()
             if self._probe_encoder is None:
                 self._probe_encoder = self._fitting(self._load(for_probes=True))

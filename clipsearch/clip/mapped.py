@@ -84,6 +84,8 @@ def _entries(content: NDArray[np.uint8]) -> dict[str, _Entry]:
     if not 2 <= n_header <= MAX_HEADER_BYTES or data > content.size:
         raise ValueError(f"its header cannot be {n_header} bytes long")
     header = json.loads(content[LENGTH_BYTES:data].tobytes().decode("utf-8"))
+    if not isinstance(header, dict):
+        raise TypeError(f"its header is a {type(header).__name__}")
     return {
         name: _entry(name, values, data, content.size)
         for name, values in header.items()
