@@ -44,8 +44,6 @@ from clipsearch.settings import Settings
 
 if TYPE_CHECKING:
     from clipsearch.catalog import Catalog, ModelRecord
-    from clipsearch.clip.encoder import Encoder as TorchEncoder
-    from clipsearch.clip.lite import LiteEncoder
     from clipsearch.indexer.pipeline import Pace
 
 __all__ = [
@@ -105,8 +103,7 @@ class Library:
         self._wanted_model = model
         self._given_encoder = encoder
         self._on_download = on_download
-        self._encoder: Encoder | None = None
-        self._probe_encoder: Encoder | None = None
+        self._encoders: dict[bool, Encoder] = {}  # by whether it is the one in numpy
         self._bundle: Path | None = None  # where the encoder was loaded from
         self._catalog: Catalog | None = None
         self._files = BaseFiles(self.path / INDEX_FOLDER)
@@ -123,7 +120,7 @@ class Library:
         """Let go of files and model. A second time does nothing."""
         if self._catalog is not None:
             self._catalog.close()
-        self._catalog = self._encoder = self._probe_encoder = None
+        self._catalog, self._encoders = None, {}
 
     def __enter__(self) -> Self:
         return self
@@ -179,12 +176,12 @@ class Library:
         if isinstance(k, bool) or not isinstance(k, int | np.integer) or k < 1:
             raise QueryError(f"{k} hits cannot be had: ask for a whole number of at least 1")
         catalog = self._opened()
-        query = as_query(probe, lambda image: image_vector(image, self._loaded_for_probes()))
+        query = as_query(probe, lambda image: image_vector(image, self._loaded(for_probes=True)))
         model = catalog.model()
         if model is None:
             return []
         leave_out = probed_images(query, catalog)
-        vector = query_vector(query, self._loaded_for_probes(), self.settings.max_pixels)
+        vector = query_vector(query, self._loaded(for_probes=True), self.settings.max_pixels)
         with catalog.snapshot() as state:
             space = Space(state, model.model_id, self._files.base(state, model))
             return search(vector, space, int(k), leave_out)
@@ -277,62 +274,49 @@ class Library:
         place = None if self._bundle is None else os.fsencode(self._bundle)
         return catalog.set_model(replace(_record(encoder), bundle_path=place))
 
-    def _loaded(self) -> Encoder:
-        """The model. Raises ModelMismatch if it is not the library's, and the errors of loading."""
-        with self._opening:
-            if self._encoder is None:
-                self._encoder = self._fitting(self._given_encoder or self._load(for_probes=False))
-            return self._encoder
+    def _loaded(self, *, for_probes: bool = False) -> Encoder:
+        """The model; for probes the one in numpy, unless the settings ask for more than it can do.
 
-    def _loaded_for_probes(self) -> Encoder:
-        """The same for a few probes, which numpy encodes before torch is even imported.
-
-        Even if torch has the model already, so that a question has one answer, to the last digit;
-        but not where the settings ask for what only torch can do.
+        That one even if torch's is here, so that a question has one answer, to the last digit.
+        Raises ModelMismatch if it is not the library's, and the errors of loading.
         """
-        with self._opening:
-            if self._given_encoder or not self._is_lite_enough():
-                return self._loaded()
-            if self._probe_encoder is None:
-                self._probe_encoder = self._fitting(self._load(for_probes=True))
-            return self._probe_encoder
+        from clipsearch.clip.lite import is_lite_enough
 
-    def _is_lite_enough(self) -> bool:
-        from clipsearch.clip.lite import LITE_DEVICES, LITE_PRECISIONS
+        with self._opening:
+            lite = for_probes and is_lite_enough(self.settings.device, self.settings.precision)
+            if lite not in self._encoders:
+                record = self._model()
+                encoder = self._given_encoder or self._load_encoder(record, lite)
+                if record is not None and _record(encoder).fingerprint != record.fingerprint:
+                    raise self._mismatch(record, encoder.model_name)
+                self._encoders[lite] = encoder
+            return self._encoders[lite]
+
+    def _load_encoder(self, record: ModelRecord | None, lite: bool) -> Encoder:
+        from clipsearch.clip.lite import encoder_class
+
+        def load(model: str | Path) -> Encoder:
+            encoder = encoder_class(lite).load(
+                model,
+                cache_dir=settings.cache_dir,
+                device=settings.device,
+                precision=settings.precision,
+                offline=settings.offline,
+                on_progress=self._on_download,
+            )
+            self._bundle = encoder.folder
+            return encoder
 
         settings = self.settings
-        return settings.device in LITE_DEVICES and settings.precision in LITE_PRECISIONS
-
-    def _fitting(self, encoder: Encoder) -> Encoder:
-        record = self._model()
-        if record is not None and _record(encoder).fingerprint != record.fingerprint:
-            raise self._mismatch(record, encoder.model_name)
-        return encoder
-
-    def _load(self, *, for_probes: bool) -> Encoder:
-        record = self._model()
         if record is None or self._wanted_model is not None:
-            return self._load_encoder(self._wanted_model or self.settings.model, for_probes)
+            return load(self._wanted_model or settings.model)
         try:
-            return self._load_encoder(self._bundle_of(record) or record.name, for_probes)
+            return load(self._bundle_of(record) or record.name)
         except UnknownModel as error:
             raise ModelError(
                 f"the library {self.path} was made with a model of your own, {record.name!r}: "
                 "give its file or folder with --model"
             ) from error
-
-    def _load_encoder(self, model: str | Path, for_probes: bool) -> Encoder:
-        settings, kind = self.settings, _lite_encoder() if for_probes else _torch_encoder()
-        encoder = kind.load(
-            model,
-            cache_dir=settings.cache_dir,
-            device=settings.device,
-            precision=settings.precision,
-            offline=settings.offline,
-            on_progress=self._on_download,
-        )
-        self._bundle = encoder.folder
-        return encoder
 
     def _bundle_of(self, record: ModelRecord) -> Path | None:
         """Where the library's model was, if it is still there."""
@@ -382,18 +366,6 @@ class Library:
         settings = self.settings
         max_pixels = settings.max_pixels or MAX_PIXELS
         return Pace(settings.batch_size, settings.decode_threads, max_pixels)
-
-
-def _torch_encoder() -> type[TorchEncoder]:
-    from clipsearch.clip.encoder import Encoder as TorchEncoder
-
-    return TorchEncoder
-
-
-def _lite_encoder() -> type[LiteEncoder]:
-    from clipsearch.clip.lite import LiteEncoder
-
-    return LiteEncoder
 
 
 def _record(encoder: Encoder) -> ModelRecord:

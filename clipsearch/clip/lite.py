@@ -29,9 +29,19 @@ if TYPE_CHECKING:
 
     from clipsearch.clip.encoder import Encoder
 
-# What can be asked for without asking for torch.
-LITE_DEVICES = (None, "cpu")
-LITE_PRECISIONS = (None, "float32")
+
+def is_lite_enough(device: str | None, precision: str | None) -> bool:
+    """Whether numpy can give what these settings ask for; it always computes so."""
+    return device in (None, "cpu") and precision in (None, "float32")
+
+
+def encoder_class(lite: bool) -> type[Encoder] | type[LiteEncoder]:
+    """The one in numpy, or the one in torch, which takes more than a second to import."""
+    if lite:
+        return LiteEncoder
+    from clipsearch.clip.encoder import Encoder
+
+    return Encoder
 
 
 class LiteEncoder:
