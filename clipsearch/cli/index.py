@@ -76,7 +76,8 @@ def costs(cost: ReindexCost) -> str:
     work = f"encode its {cost.n_images:,} pictures ({render.size(cost.n_bytes)}) anew"
     if cost.seconds is None:
         return f"{work}, once the model is on this machine, by adding --reindex"
-    return f"{work}, in about {render.duration(max(cost.seconds, 1))} on this machine, by adding --reindex"
+    estimate = render.duration(max(cost.seconds, 1))
+    return f"{work}, in about {estimate} on this machine, by adding --reindex"
 
 
 def to_json(report: IndexReport) -> dict[str, Any]:
