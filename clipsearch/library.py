@@ -88,7 +88,7 @@ class Library:
         self._wanted_model = model
         self._given_encoder = encoder
         self._on_download = on_download
-        self._encoder: Encoder | None = None
+        self._encoders: dict[bool, Encoder] = {}  # by whether it is the one in numpy
         self._catalog: Catalog | None = None
         self._files = BaseFiles(self.path / INDEX_FOLDER)
         self._opening = threading.RLock()  # threads that come together share one of each
@@ -104,7 +104,7 @@ class Library:
         """Let go of files and model. A second time does nothing."""
         if self._catalog is not None:
             self._catalog.close()
-        self._catalog = self._encoder = None
+        self._catalog, self._encoders = None, {}
 
     def __enter__(self) -> Self:
         return self
@@ -182,7 +182,7 @@ class Library:
                 merge(catalog, record, self._files)
         with self._opening:
             given = None if isinstance(model, str | Path) else encoder
-            self._encoder, self._wanted_model, self._given_encoder = encoder, None, given
+            self._encoders, self._wanted_model, self._given_encoder = {False: encoder}, None, given
         return tally.report()
 
     def reindex_cost(self, model: str | Path | Encoder) -> ReindexCost:
@@ -209,11 +209,11 @@ class Library:
             raise QueryError(f"{k} hits cannot be had: ask for a whole number of at least 1")
         catalog = self._opened()
         model = catalog.model()
-        query = as_query(probe, lambda image: image_vector(image, self._loaded()))
+        query = as_query(probe, lambda image: image_vector(image, self._loaded(for_probes=True)))
         if model is None:
             return []
         leave_out = probed_images(query, catalog)
-        vector = query_vector(query, self._loaded(), self.settings.max_pixels)
+        vector = query_vector(query, self._loaded(for_probes=True), self.settings.max_pixels)
         with catalog.snapshot() as state:
             if state.model() == model:
                 space = Space(state, model.model_id, self._files.base(state, model))
@@ -306,35 +306,42 @@ class Library:
         """Make the model that was asked for the library's own."""
         return catalog.set_model(record_of(self._loaded()))
 
-    def _loaded(self) -> Encoder:
-        """The model. Raises ModelMismatch if it is not the library's, and the errors of loading."""
+    def _loaded(self, *, for_probes: bool = False) -> Encoder:
+        """The model; for probes the one in numpy, unless the settings ask for more than it can do.
+
+        That one even if torch's is here, so that a question has one answer, to the last digit.
+        Raises ModelMismatch if it is not the library's, and the errors of loading.
+        """
+        from clipsearch.clip.lite import is_lite_enough
+
         with self._opening:
+            lite = for_probes and is_lite_enough(self.settings.device, self.settings.precision)
             record = self._model()
             # Another process may have changed the library's model since this one was loaded.
-            if self._encoder is None or not fits(self._encoder, record):
-                encoder = self._given_encoder or self._load_encoder(record)
+            if lite not in self._encoders or not fits(self._encoders[lite], record):
+                encoder = self._given_encoder or self._load_encoder(record, lite)
                 if record is not None and not fits(encoder, record):
                     raise self._mismatch(record, encoder.model_name)
-                self._encoder = encoder
-            return self._encoder
+                self._encoders[lite] = encoder
+            return self._encoders[lite]
 
-    def _load_encoder(self, record: ModelRecord | None) -> Encoder:
+    def _load_encoder(self, record: ModelRecord | None, lite: bool) -> Encoder:
         if record is None or self._wanted_model is not None:
-            return self._load(self._wanted_model or self.settings.model)
+            return self._load(self._wanted_model or self.settings.model, lite)
         try:
-            return self._load(self._bundle_of(record) or record.name)
+            return self._load(self._bundle_of(record) or record.name, lite)
         except UnknownModel as error:
             raise ModelError(
                 f"the library {self.path} was made with a model of your own, {record.name!r}: "
                 "give its file or folder with --model"
             ) from error
 
-    def _load(self, model: str | Path, offline: bool = False) -> Encoder:
+    def _load(self, model: str | Path, lite: bool = False, offline: bool = False) -> Encoder:
         from clipsearch.clip.download import ModelCache
-        from clipsearch.clip.encoder import Encoder as ClipEncoder
+        from clipsearch.clip.lite import encoder_class
 
         settings = replace(self.settings, offline=offline or self.settings.offline)
-        return ClipEncoder.load(
+        return encoder_class(lite).load(
             model,
             cache=ModelCache.of(settings, self._on_download),
             device=settings.device,

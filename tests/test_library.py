@@ -310,7 +310,7 @@ def test_threads_that_come_together_share_one_model(
     painted.close()
     n_loaded = 0
 
-    def load(self: Library, record: object) -> ColourEncoder:
+    def load(self: Library, record: object, lite: bool) -> ColourEncoder:
         nonlocal n_loaded
         n_loaded += 1
         time.sleep(0.05)

@@ -61,12 +61,7 @@ def load_bundle(folder: Path) -> Bundle:
     Raises BrokenCheckpoint if one is absent, damaged or does not fit the others.
     """
     manifest = read_manifest(folder)
-    tokenizer = Tokenizer.from_file(folder / MERGES_FILE)
-    if tokenizer.vocab_size != manifest.config.text.vocab_size:
-        raise BrokenCheckpoint(
-            f"{folder / MERGES_FILE} makes {tokenizer.vocab_size} tokens and the model knows"
-            f" {manifest.config.text.vocab_size}: it belongs to another model"
-        )
+    tokenizer = Tokenizer.for_model(folder / MERGES_FILE, manifest.config.text.vocab_size)
     try:
         weights = fit_weights(load_file(folder / WEIGHTS_FILE), manifest.config)
     except (SafetensorError, BrokenCheckpoint, OSError) as error:

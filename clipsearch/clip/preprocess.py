@@ -1,7 +1,8 @@
 """Picture → pixels, to the last bit what the reference's torchvision transforms make of it.
 
 In: a PIL image. Out: uint8 `[n, n, 3]` or normalised float32 `[3, n, n]`. Imports no torchvision,
-and torch only where a tensor is asked for. Knows nothing of files, orientation or models.
+Pillow only where there is a picture, torch only where a tensor is asked for. Knows nothing of
+files, orientation or models.
 """
 
 from __future__ import annotations
@@ -12,22 +13,18 @@ from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image
 
 from clipsearch.errors import BrokenCheckpoint, UnreadableImage
 from clipsearch.vectors import FloatArray
 
 if TYPE_CHECKING:
+    from PIL import Image
     from torch import Tensor
 
 OPENAI_MEAN = (0.48145466, 0.4578275, 0.40821073)
 OPENAI_STD = (0.26862954, 0.26130258, 0.27577711)
 
-RESAMPLING = {
-    "bicubic": Image.Resampling.BICUBIC,
-    "bilinear": Image.Resampling.BILINEAR,
-    "nearest": Image.Resampling.NEAREST,
-}
+INTERPOLATIONS = ("bicubic", "bilinear", "nearest")  # Pillow calls them the same
 
 # What becomes of a picture that is not square: cut to its middle, or squeezed.
 RESIZE_MODES = ("shortest", "squash")
@@ -54,10 +51,10 @@ class Preprocess:
     parity: bool = False
 
     def __post_init__(self) -> None:
-        if self.interpolation not in RESAMPLING:
+        if self.interpolation not in INTERPOLATIONS:
             raise BrokenCheckpoint(
                 f"unknown interpolation {self.interpolation!r}: it must be one of"
-                f" {', '.join(RESAMPLING)}"
+                f" {', '.join(INTERPOLATIONS)}"
             )
         if self.resize_mode not in RESIZE_MODES:
             raise BrokenCheckpoint(
@@ -114,15 +111,18 @@ class Preprocess:
             ) from error
 
     def _central_square(self, image: Image.Image) -> Image.Image:
+        # A query in words reads the preprocessing of a model, and does without Pillow.
+        from PIL.Image import Resampling
+
+        resampling = Resampling[self.interpolation.upper()]
         if self.resize_mode == "squash":
-            return image.resize((self.size, self.size), RESAMPLING[self.interpolation])
+            return image.resize((self.size, self.size), resampling)
         width, height = image.size
         short, long = min(width, height), max(width, height)
         new_long = int(self.size * long / short)  # cut off, not rounded, as torchvision does
         new_width, new_height = (self.size, new_long) if width <= height else (new_long, self.size)
         # Python rounds halves to even: a margin of 1 leaves 0 on this side, a margin of 3 leaves 2.
         left, top = (round((side - self.size) / 2) for side in (new_width, new_height))
-        resampling = RESAMPLING[self.interpolation]
         if new_long > LONG_PICTURE * self.size:
             across, down = width / new_width, height / new_height
             right = min((left + self.size) * across, width)

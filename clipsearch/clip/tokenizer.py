@@ -84,6 +84,17 @@ class Tokenizer:
         limit = OPENAI_MERGES if header.startswith(OPENAI_HEADER) else None
         return cls(_parse_merge(line, path) for line in lines[:limit] if line)
 
+    @classmethod
+    def for_model(cls, path: Path, vocab_size: int) -> Self:
+        """The tokenizer in this file. Raises BrokenCheckpoint if it makes more or fewer tokens."""
+        tokenizer = cls.from_file(path)
+        if tokenizer.vocab_size != vocab_size:
+            raise BrokenCheckpoint(
+                f"{path} makes {tokenizer.vocab_size} tokens and the model knows {vocab_size}: it"
+                " belongs to another model"
+            )
+        return tokenizer
+
     def encode(self, text: str, allow_special: bool = True) -> list[int]:
         """Ids of a text, without start and end token.
 

@@ -1,0 +1,169 @@
+"""LiteEncoder: one probe at a time → a unit float32 vector, without torch where numpy will do.
+
+In: words or pixels. Out: vectors. It is ready before torch would be imported; many pictures at once
+are a matter for Encoder.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from clipsearch.clip.download import ModelCache
+from clipsearch.clip.manifest import MERGES_FILE, WEIGHTS_FILE, read_manifest
+from clipsearch.clip.mapped import MappedWeights
+from clipsearch.clip.models import find_model
+from clipsearch.clip.preprocess import Preprocess
+from clipsearch.clip.tokenizer import Tokenizer
+from clipsearch.clip.towers import image_features, text_features
+from clipsearch.errors import BrokenCheckpoint
+from clipsearch.vectors import FloatArray, normalise
+
+if TYPE_CHECKING:
+    from PIL import Image
+
+    from clipsearch.clip.encoder import Encoder
+
+
+def is_lite_enough(device: str | None, precision: str | None) -> bool:
+    """Whether numpy can give what these settings ask for; it always computes so."""
+    return device in (None, "cpu") and precision in (None, "float32")
+
+
+def encoder_class(lite: bool) -> type[Encoder] | type[LiteEncoder]:
+    """The one in numpy, or the one in torch, which takes more than a second to import."""
+    if lite:
+        return LiteEncoder
+    from clipsearch.clip.encoder import Encoder
+
+    return Encoder
+
+
+class LiteEncoder:
+    """A bundle, of which only what a probe needs is read. Threads may share it.
+
+    Only the pictures of a ResNet go through torch, which is imported when the first one comes.
+    """
+
+    precision = "float32"
+
+    def __init__(
+        self, folder: Path, device: str | None = None, precision: str | None = None
+    ) -> None:
+        """Read sizes and preprocessing; `device` and `precision` are for torch, if it is needed.
+
+        Raises BrokenCheckpoint.
+        """
+        self.folder = folder
+        self._manifest = read_manifest(folder)
+        self._preprocess = Preprocess.from_dict(self._manifest.preprocess)
+        self._weights = MappedWeights(folder / WEIGHTS_FILE)
+        self._for_torch = (device, precision)
+
+    @classmethod
+    def load(
+        cls,
+        name_or_path: str | Path,
+        *,
+        cache: ModelCache,
+        device: str | None = None,
+        precision: str | None = None,
+    ) -> LiteEncoder:
+        """Find the model, fetching and converting it if need be, as `Encoder.load` does.
+
+        Raises the errors of `find_model`, and BrokenCheckpoint.
+        """
+        folder = find_model(name_or_path, cache)
+        return cls(folder.resolve(), device, precision)
+
+    @property
+    def model_name(self) -> str:
+        """What people call the model."""
+        return self._manifest.name
+
+    @property
+    def model_sha256(self) -> str:
+        """What identifies the model to a library."""
+        return self._manifest.source_sha256
+
+    @property
+    def dimension(self) -> int:
+        """The length of a vector."""
+        return self._manifest.config.embed_dim
+
+    @property
+    def input_px(self) -> int:
+        """The side of the square that the image tower sees."""
+        return self._preprocess.size
+
+    @property
+    def activation(self) -> str:
+        """Of the two approximations of GELU, the one that the model was trained with."""
+        return self._manifest.config.activation
+
+    @property
+    def preprocess_info(self) -> dict[str, Any]:
+        """What happens to a picture before the image tower, JSON-able."""
+        return self._preprocess.to_dict()
+
+    def preprocess(self, image: Image.Image) -> NDArray[np.uint8]:
+        """A picture → RGB pixels `[input_px, input_px, 3]`."""
+        return self._preprocess.resize_and_crop(image)
+
+    def encode_pixels(self, pixels: NDArray[np.uint8]) -> FloatArray:
+        """Pixels uint8 `[n, input_px, input_px, 3]` in RGB → `[n, dimension]`, unit length.
+
+        Raises ValueError for another shape or dtype.
+        """
+        size, config = self.input_px, self._manifest.config
+        if config.vision.patch_size is None:
+            return self._with_torch.encode_pixels(pixels)
+        if pixels.dtype != np.uint8 or pixels.ndim != 4 or pixels.shape[1:] != (size, size, 3):
+            raise ValueError(
+                f"pixels must be uint8 [n, {size}, {size}, 3], not {pixels.dtype}"
+                f" {list(pixels.shape)}"
+            )
+        return self._each(
+            lambda one: image_features(self._weights, config, self._preprocess.normalise(one)),
+            list(pixels),
+        )
+
+    def encode_texts(self, texts: Sequence[str]) -> FloatArray:
+        """Texts → `[n, dimension]`, unit length. Too long a text loses its end."""
+        config, tokenizer = self._manifest.config, self._tokenizer
+        tokens = tokenizer.tokenize(
+            list(texts), config.text.context_length, truncate=True, allow_special=False
+        )
+        # The end token is the largest id; after it there is only padding.
+        cut = [row[: int(row.argmax()) + 1].tolist() for row in tokens]
+        return self._each(lambda one: text_features(self._weights, config, one), cut)
+
+    def _each(self, encode: Callable[[Any], FloatArray], probes: Sequence[Any]) -> FloatArray:
+        features = np.empty((len(probes), self.dimension), dtype=np.float32)
+        with np.errstate(over="ignore", invalid="ignore"):  # what comes of it is looked at below
+            for row, probe in zip(features, probes, strict=True):
+                row[:] = encode(probe)
+        try:
+            return normalise(features)
+        except ValueError as error:
+            raise BrokenCheckpoint(
+                f"the model {self.model_name} gives no usable vector: its weights in {self.folder}"
+                " are damaged; fetch or convert it again"
+            ) from error
+
+    @cached_property
+    def _tokenizer(self) -> Tokenizer:
+        vocab_size = self._manifest.config.text.vocab_size
+        return Tokenizer.for_model(self.folder / MERGES_FILE, vocab_size)
+
+    @cached_property
+    def _with_torch(self) -> Encoder:
+        from clipsearch.clip.bundle import load_bundle
+        from clipsearch.clip.encoder import Encoder
+
+        return Encoder(load_bundle(self.folder), *self._for_torch)
