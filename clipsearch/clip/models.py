@@ -138,11 +138,14 @@ def _fetched(published: PublishedModel, cache: ModelCache) -> Path:
     with _lock(folder):  # others wait, and then find it done
         if not is_bundle(folder):
             what = f"the model {published.name}"
+            # What lay there before, as in the reference package's own cache, is not ours to delete.
+            was_there = (cache.folder / published.file_name).exists()
             checkpoint = fetch(published.checkpoint, published.file_name, what, cache)
             sha256 = published.checkpoint.sha256 or sha256_of(checkpoint)
             recipe = recipe_of(published)
             _convert(checkpoint, folder, sha256, cache, recipe, published.name)
-            checkpoint.unlink()
+            if not was_there:
+                checkpoint.unlink()
     return folder
 
 

@@ -81,19 +81,30 @@ def test_a_published_file_is_taken_for_what_it_is(
     assert find_model("ViT-B/32", cache) == folder  # nothing needs fetching any more
 
 
-def test_a_download_is_converted_and_then_removed(
-    cache: ModelCache, weights_file: Path, monkeypatch: pytest.MonkeyPatch
+def test_a_checkpoint_that_lay_there_before_is_converted_and_kept(
+    cache: ModelCache, weights_file: Path, registered: PublishedModel
 ) -> None:
-    # As if a download had just ended: the checkpoint lies in the cache, whole.
-    published = registry.PUBLISHED_MODELS["ViT-B/32"]
-    content = weights_file.read_bytes()
-    remote = replace(published.checkpoint, sha256=hashlib.sha256(content).hexdigest())
-    monkeypatch.setitem(models.PUBLISHED_MODELS, "ViT-B/32", replace(published, checkpoint=remote))
+    # As in the reference package's own cache, which others use too.
     cache.folder.mkdir()
-    (cache.folder / "ViT-B-32.pt").write_bytes(content)
+    (cache.folder / "ViT-B-32.pt").write_bytes(weights_file.read_bytes())
     write_merges(cache.folder / "merges.txt.gz")
     folder = find_model("ViT-B/32", cache)
-    assert load_bundle(folder).sha256 == remote.sha256
+    assert load_bundle(folder).sha256 == registered.checkpoint.sha256
+    assert (cache.folder / "ViT-B-32.pt").exists()
+
+
+def test_a_download_is_converted_and_then_removed(
+    cache: ModelCache,
+    weights_file: Path,
+    registered: PublishedModel,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    remote = replace(registered.checkpoint, url=weights_file.as_uri())
+    monkeypatch.setitem(PUBLISHED_MODELS, "ViT-B/32", replace(registered, checkpoint=remote))
+    cache.folder.mkdir()
+    write_merges(cache.folder / "merges.txt.gz")
+    online = replace(cache, offline=False)
+    assert load_bundle(find_model("ViT-B/32", online)).sha256 == remote.sha256
     assert not (cache.folder / "ViT-B-32.pt").exists()
 
 
