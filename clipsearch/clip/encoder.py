@@ -126,12 +126,7 @@ class Encoder:
 
         Raises ValueError for another shape or dtype.
         """
-        size = self.input_px
-        if pixels.dtype != np.uint8 or pixels.ndim != 4 or pixels.shape[1:] != (size, size, 3):
-            raise ValueError(
-                f"pixels must be uint8 [n, {size}, {size}, 3], not {pixels.dtype}"
-                f" {list(pixels.shape)}"
-            )
+        self._bundle.preprocess.require_pixels(pixels)
         return self._encode(self._image_features(chunk) for chunk in self._chunks(pixels))
 
     def encode_texts(self, texts: Sequence[str]) -> FloatArray:

@@ -120,14 +120,10 @@ class LiteEncoder:
 
         Raises ValueError for another shape or dtype.
         """
-        size, config = self.input_px, self._manifest.config
+        config = self._manifest.config
         if config.vision.patch_size is None:
             return self._with_torch.encode_pixels(pixels)
-        if pixels.dtype != np.uint8 or pixels.ndim != 4 or pixels.shape[1:] != (size, size, 3):
-            raise ValueError(
-                f"pixels must be uint8 [n, {size}, {size}, 3], not {pixels.dtype}"
-                f" {list(pixels.shape)}"
-            )
+        self._preprocess.require_pixels(pixels)
         return self._each(
             lambda one: image_features(self._weights, config, self._preprocess.normalise(one)),
             list(pixels),

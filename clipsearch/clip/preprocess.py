@@ -110,6 +110,15 @@ class Preprocess:
                 " fetch or export it again"
             ) from error
 
+    def require_pixels(self, pixels: NDArray[np.uint8]) -> None:
+        """Raise ValueError unless `pixels` is uint8 `[n, size, size, 3]`."""
+        size = self.size
+        if pixels.dtype != np.uint8 or pixels.ndim != 4 or pixels.shape[1:] != (size, size, 3):
+            raise ValueError(
+                f"pixels must be uint8 [n, {size}, {size}, 3], not {pixels.dtype}"
+                f" {list(pixels.shape)}"
+            )
+
     def _central_square(self, image: Image.Image) -> Image.Image:
         # A query in words reads the preprocessing of a model, and does without Pillow.
         from PIL.Image import Resampling
