@@ -6,9 +6,8 @@ them; each is loaded when it is needed, so that looking at a library loads no mo
 
 from __future__ import annotations
 
-import os
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import replace
 from pathlib import Path
@@ -20,15 +19,13 @@ import numpy as np
 from clipsearch.errors import (
     CatalogError,
     FolderError,
-    ModelError,
-    ModelMismatch,
     ModelUnavailable,
     NoLibrary,
     QueryError,
-    UnknownModel,
 )
-from clipsearch.indexer.encoder import Encoder, fits, record_of
+from clipsearch.indexer.encoder import Encoder, record_of
 from clipsearch.indexer.report import IndexReport, OnProgress, Progress, SkippedFile, Tally
+from clipsearch.library_model import LibraryModel, OnDownload
 from clipsearch.query.base import BaseFiles
 from clipsearch.query.given import as_query
 from clipsearch.query.search import (
@@ -57,8 +54,6 @@ __all__ = [
     "Status",
 ]
 
-OnDownload = Callable[[int, int], None]
-
 CATALOG_FILE = "catalog.sqlite3"
 INDEX_FOLDER = "index"
 
@@ -85,17 +80,16 @@ class Library:
         settings = settings or Settings.load()
         self.settings = replace(settings, library=Path(path)) if path is not None else settings
         self.path = self.settings.library_path()
-        self._wanted_model = model
-        self._given_encoder = encoder
-        self._on_download = on_download
-        self._encoders: dict[bool, Encoder] = {}  # by whether it is the one in numpy
+        self._models = LibraryModel(self.path, self.settings, model, encoder, on_download)
         self._catalog: Catalog | None = None
         self._files = BaseFiles(self.path / INDEX_FOLDER)
-        self._opening = threading.RLock()  # threads that come together share one of each
+        self._opening = threading.RLock()  # threads that come together share one catalog
         try:
             if not create:
                 self._opened()
-            self._check_model()
+            record = self._model()
+            if record is not None:
+                self._models.check(record)
         except BaseException:
             self.close()
             raise
@@ -104,7 +98,8 @@ class Library:
         """Let go of files and model. A second time does nothing."""
         if self._catalog is not None:
             self._catalog.close()
-        self._catalog, self._encoders = None, {}
+        self._catalog = None
+        self._models.forget()
 
     def __enter__(self) -> Self:
         return self
@@ -171,7 +166,7 @@ class Library:
         from clipsearch.indexer.scan import Rules
 
         catalog, tally, pace = self._opened(), Tally(on_progress), Pace.of(self.settings)
-        encoder = self._load(model) if isinstance(model, str | Path) else model
+        encoder = self._models.load(model) if isinstance(model, str | Path) else model
         with write_lock(self.path):
             with catalog.begin() as write:
                 record = write.add_model(record_of(encoder))
@@ -180,9 +175,7 @@ class Library:
             switch(catalog, record, self._files)
             if is_merge_due(self._files.coverage(catalog, record)):
                 merge(catalog, record, self._files)
-        with self._opening:
-            given = None if isinstance(model, str | Path) else encoder
-            self._encoders, self._wanted_model, self._given_encoder = {False: encoder}, None, given
+        self._models.become(encoder, given=not isinstance(model, str | Path))
         return tally.report()
 
     def reindex_cost(self, model: str | Path | Encoder) -> ReindexCost:
@@ -192,7 +185,10 @@ class Library:
 
         encoder: Encoder | None = None
         with suppress(ModelUnavailable):
-            encoder = self._load(model, offline=True) if isinstance(model, str | Path) else model
+            if isinstance(model, str | Path):
+                encoder = self._models.load(model, offline=True)
+            else:
+                encoder = model
         with self._opened().snapshot() as state:
             record = None if encoder is None else record_of(encoder)
             return cost(state, record, encoder, Pace.of(self.settings))
@@ -233,12 +229,7 @@ class Library:
     @property
     def model_name(self) -> str:
         """The library's model, or the one that a new library will get."""
-        record = self._model()
-        if record is not None:
-            return record.name
-        if self._given_encoder is not None:
-            return self._given_encoder.model_name
-        return str(self._wanted_model or self.settings.model)
+        return self._models.name(self._model())
 
     # ---- the engines, each when it is needed
 
@@ -300,91 +291,8 @@ class Library:
             with self._opening:
                 if self._catalog is None:
                     self._catalog = Catalog.open(self.path / CATALOG_FILE, create=True)
-            yield self._catalog, self._catalog.model() or self._adopt_model(self._catalog)
-
-    def _adopt_model(self, catalog: Catalog) -> ModelRecord:
-        """Make the model that was asked for the library's own."""
-        return catalog.set_model(record_of(self._loaded()))
+            record = self._catalog.model()
+            yield self._catalog, record or self._catalog.set_model(record_of(self._loaded()))
 
     def _loaded(self, *, for_probes: bool = False) -> Encoder:
-        """The model; for probes the one in numpy, unless the settings ask for more than it can do.
-
-        That one even if torch's is here, so that a question has one answer, to the last digit.
-        Raises ModelMismatch if it is not the library's, and the errors of loading.
-        """
-        from clipsearch.clip.lite import is_lite_enough
-
-        with self._opening:
-            lite = for_probes and is_lite_enough(self.settings.device, self.settings.precision)
-            record = self._model()
-            # Another process may have changed the library's model since this one was loaded.
-            if lite not in self._encoders or not fits(self._encoders[lite], record):
-                encoder = self._given_encoder or self._load_encoder(record, lite)
-                if record is not None and not fits(encoder, record):
-                    raise self._mismatch(record, encoder.model_name)
-                self._encoders[lite] = encoder
-            return self._encoders[lite]
-
-    def _load_encoder(self, record: ModelRecord | None, lite: bool) -> Encoder:
-        if record is None or self._wanted_model is not None:
-            return self._load(self._wanted_model or self.settings.model, lite)
-        try:
-            return self._load(self._bundle_of(record) or record.name, lite)
-        except UnknownModel as error:
-            raise ModelError(
-                f"the library {self.path} was made with a model of your own, {record.name!r}: "
-                "give its file or folder with --model"
-            ) from error
-
-    def _load(self, model: str | Path, lite: bool = False, offline: bool = False) -> Encoder:
-        from clipsearch.clip.download import ModelCache
-        from clipsearch.clip.lite import encoder_class
-
-        settings = replace(self.settings, offline=offline or self.settings.offline)
-        return encoder_class(lite).load(
-            model,
-            cache=ModelCache.of(settings, self._on_download),
-            device=settings.device,
-            precision=settings.precision,
-        )
-
-    def _bundle_of(self, record: ModelRecord) -> Path | None:
-        """Where the library's model was, if it is still there."""
-        from clipsearch.clip.manifest import is_bundle, read_manifest
-
-        if record.bundle_path is None:
-            return None
-        folder = Path(os.fsdecode(record.bundle_path))
-        is_there = is_bundle(folder) and read_manifest(folder).source_sha256 == record.sha256
-        return folder if is_there else None
-
-    def _check_model(self) -> None:
-        """Raise ModelMismatch if a model was asked for that is not the library's own."""
-        record = self._model()
-        if record is None:
-            return
-        if self._given_encoder is not None:
-            self._loaded()
-        elif self._wanted_model is not None and str(self._wanted_model) != record.name:
-            self._check_model_file(record)
-
-    def _check_model_file(self, record: ModelRecord) -> None:
-        from clipsearch.clip.download import ModelCache
-        from clipsearch.clip.manifest import read_manifest
-        from clipsearch.clip.models import find_model
-
-        assert self._wanted_model is not None
-        cache = replace(ModelCache.of(self.settings), offline=True)
-        try:
-            wanted = read_manifest(find_model(self._wanted_model, cache))
-        except ModelUnavailable:  # so it cannot be the model that made this library
-            raise self._mismatch(record, str(self._wanted_model)) from None
-        if wanted.source_sha256 != record.sha256:
-            raise self._mismatch(record, wanted.name)
-
-    def _mismatch(self, record: ModelRecord, other: str) -> ModelMismatch:
-        same = " (another model of that name)" if other == record.name else ""
-        return ModelMismatch(
-            f"the library {self.path} holds vectors of the model {record.name!r}, not {other!r}"
-            f"{same}: leave the model out, or name another library"
-        )
+        return self._models.loaded(self._model(), for_probes=for_probes)

@@ -21,7 +21,7 @@ LAYERS: tuple[set[str], ...] = (
     {"errors", "settings", "vectors", "probes"},
     {"clip", "images", "index", "catalog"},
     {"indexer", "query", "analysis", "evaluation"},
-    {"library"},
+    {"library", "library_model"},
     {"cli", "web", "__init__", "__main__"},
 )
 LAYER = {part: depth for depth, parts in enumerate(LAYERS) for part in parts}

@@ -30,6 +30,7 @@ from clipsearch.errors import (
 from clipsearch.indexer.lock import write_lock
 from clipsearch.indexer.merge import merge
 from clipsearch.library import Library, Progress
+from clipsearch.library_model import LibraryModel
 from clipsearch.probes import Query, TextProbe
 from clipsearch.settings import Settings
 from tests.clip.tiny import write_bundle
@@ -310,13 +311,13 @@ def test_threads_that_come_together_share_one_model(
     painted.close()
     n_loaded = 0
 
-    def load(self: Library, record: object, lite: bool) -> ColourEncoder:
+    def load(self: LibraryModel, record: object, lite: bool) -> ColourEncoder:
         nonlocal n_loaded
         n_loaded += 1
         time.sleep(0.05)
         return ColourEncoder()
 
-    monkeypatch.setattr(Library, "_load_encoder", load)
+    monkeypatch.setattr(LibraryModel, "_load_for", load)
     with Library(painted.path) as library, ThreadPoolExecutor(4) as pool:
         hits = list(pool.map(library.query, ["red"] * 4))
     assert n_loaded == 1 and all(found == hits[0] for found in hits)
