@@ -13,6 +13,7 @@ from clipsearch.library import Library
 from tests.fakes import ColourEncoder
 
 Paint = Callable[..., Path]
+Save = Callable[..., Path]
 
 
 @pytest.fixture(autouse=True)
@@ -47,6 +48,18 @@ def paint(photos: Path) -> Paint:
         return path
 
     return paint
+
+
+@pytest.fixture
+def save(tmp_path: Path) -> Save:
+    """Save an image under a name and return its path."""
+
+    def save_as(image: Image.Image, name: str, **options: object) -> Path:
+        path = tmp_path / name
+        image.save(path, **options)
+        return path
+
+    return save_as
 
 
 @pytest.fixture

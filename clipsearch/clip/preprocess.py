@@ -38,8 +38,10 @@ class Preprocess:
     """Resize the short side to `size`, cut out the central square, make it RGB, normalise it.
 
     The `resize_mode` "squash" makes it square instead, whatever its proportions.
-    `parity` resizes before it converts to RGB, as the reference does. Only palette, 1-bit and
-    transparent pictures show it, and look better converted first: Pillow cannot blend a palette.
+    A picture may be of any mode, and is seen as on a white page, turned as its EXIF says.
+    `parity` does as the reference: it leaves a picture lying on its side, drops transparency, and
+    resizes before it converts to RGB, which mars palettes. Only grey of more than 8 bits, which
+    the reference makes all white, is scaled here too.
     Raises BrokenCheckpoint for values that make no sense, because they come with a model.
     """
 
@@ -73,12 +75,21 @@ class Preprocess:
         return from_numpy(self.normalise(self.resize_and_crop(image)))
 
     def resize_and_crop(self, image: Image.Image) -> NDArray[np.uint8]:
-        """A picture → uint8 `[size, size, 3]`, RGB. Raises UnreadableImage if it is empty."""
+        """A picture of any mode → uint8 `[size, size, 3]`, RGB.
+
+        Raises UnreadableImage if it is empty or cannot be loaded.
+        """
+        # A query in words reads the preprocessing of a model, and does without Pillow.
+        from clipsearch.pillow import as_shown, is_deep_grey, to_rgb
+
         if not (image.width and image.height):
             raise UnreadableImage(f"a picture of {image.width}x{image.height} pixels shows nothing")
         if not self.parity:
-            image = _rgb(image)
-        return np.array(_rgb(self._central_square(image)))
+            image = as_shown(image)
+        elif is_deep_grey(image):
+            image = to_rgb(image)
+        square = self._central_square(image)
+        return np.array(square if square.mode == "RGB" else square.convert("RGB"))
 
     def normalise(self, pixels: NDArray[np.uint8]) -> FloatArray:
         """Pixels uint8 `[..., n, n, 3]` → float32 `[..., 3, n, n]`."""
@@ -120,7 +131,6 @@ class Preprocess:
             )
 
     def _central_square(self, image: Image.Image) -> Image.Image:
-        # A query in words reads the preprocessing of a model, and does without Pillow.
         from PIL.Image import Resampling
 
         resampling = Resampling[self.interpolation.upper()]
@@ -140,7 +150,3 @@ class Preprocess:
             return image.resize((self.size, self.size), resampling, box=box)
         resized = image.resize((new_width, new_height), resampling)
         return resized.crop((left, top, left + self.size, top + self.size))
-
-
-def _rgb(image: Image.Image) -> Image.Image:
-    return image if image.mode == "RGB" else image.convert("RGB")  # convert would copy all the same

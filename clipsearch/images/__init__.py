@@ -3,11 +3,10 @@
 Knows nothing of models, vectors or databases.
 """
 
-from clipsearch.images.colour import to_rgb
-from clipsearch.images.decode import MAX_PIXELS, DecodedImage, decode, decode_file, upright_rgb
+from clipsearch.images.decode import MAX_PIXELS, DecodedImage, decode, decode_file
 from clipsearch.images.discover import EXTENSIONS, ImageFile, Skipped, discover, signature
 from clipsearch.images.fingerprint import HASH_BYTES, content_hash
-from clipsearch.images.metadata import orientation, taken_at
+from clipsearch.images.metadata import taken_at
 from clipsearch.images.opening import open_picture, shown
 from clipsearch.images.thumbnails import thumbnail
 
@@ -23,11 +22,8 @@ __all__ = [
     "decode_file",
     "discover",
     "open_picture",
-    "orientation",
     "shown",
     "signature",
     "taken_at",
     "thumbnail",
-    "to_rgb",
-    "upright_rgb",
 ]

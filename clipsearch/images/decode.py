@@ -26,10 +26,9 @@ from PIL import (
 )
 
 from clipsearch.errors import ImageTooLarge, UnreadableImage
-from clipsearch.images.colour import to_rgb
-from clipsearch.images.metadata import orientation, taken_at
-from clipsearch.images.opening import one_line, open_picture, shown
-from clipsearch.images.pillow import PILLOW_ERRORS, quiet_pillow
+from clipsearch.images.metadata import taken_at
+from clipsearch.images.opening import open_picture, shown
+from clipsearch.pillow import PILLOW_ERRORS, orientation, quiet_pillow, reason, upright_rgb
 
 # Formats of photographs and drawings; none of their readers starts another program, as EPS does.
 FORMATS: tuple[str, ...] = tuple(
@@ -53,17 +52,6 @@ MAX_PIXELS = 256_000_000
 # A JPEG is decoded to at least this many times the size wanted, so that the resize that follows
 # still has pixels to average. At 1 the reduction's own, cruder filter would show in the vectors.
 _DRAFT_MARGIN = 2
-
-_UPRIGHT = {
-    2: Image.Transpose.FLIP_LEFT_RIGHT,
-    3: Image.Transpose.ROTATE_180,
-    4: Image.Transpose.FLIP_TOP_BOTTOM,
-    5: Image.Transpose.TRANSPOSE,
-    6: Image.Transpose.ROTATE_270,
-    7: Image.Transpose.TRANSVERSE,
-    8: Image.Transpose.ROTATE_90,
-}
-_REASON_LENGTH = 160  # characters of Pillow's own words in a message
 
 
 @dataclass(frozen=True)
@@ -99,32 +87,12 @@ def decode_file(
             return _decoded(opened, target_px)
     except Image.DecompressionBombError as error:  # GIF, WebP and TIFF readers check by themselves
         raise ImageTooLarge(
-            f"{name} is too large to decode safely ({_reason(error)}); make it smaller"
+            f"{name} is too large to decode safely ({reason(error)}); make it smaller"
         ) from error
     except PILLOW_ERRORS as error:
         raise UnreadableImage(
-            f"{name} is damaged or unsupported ({_reason(error)}); replace or convert it"
+            f"{name} is damaged or unsupported ({reason(error)}); replace or convert it"
         ) from error
-
-
-def upright_rgb(image: Image.Image) -> Image.Image:
-    """A new image without metadata, mode RGB, as a viewer would show this one.
-
-    Turned as its EXIF says, transparency over white. Raises UnreadableImage if it cannot be loaded.
-    """
-    try:
-        with quiet_pillow():
-            # First of all: PNG may keep its EXIF behind the pixels, and TIFF turns itself upright.
-            image.load()
-            turn = _UPRIGHT.get(orientation(image))
-            rgb = to_rgb(image)
-            upright = rgb.copy() if turn is None and rgb is image else rgb
-            if turn is not None:
-                upright = rgb.transpose(turn)
-    except PILLOW_ERRORS as error:
-        raise UnreadableImage(f"the picture given cannot be loaded ({_reason(error)})") from error
-    upright.info.clear()  # else whoever honours EXIF next would turn it again
-    return upright
 
 
 def _identify(file: BinaryIO, name: str) -> ImageFile.ImageFile:
@@ -168,10 +136,3 @@ def _decoded(opened: ImageFile.ImageFile, target_px: int | None) -> DecodedImage
     else:
         width, height = image.size
     return DecodedImage(image, width, height, taken_at(opened))
-
-
-def _reason(error: Exception) -> str:
-    """Pillow's words on one line; the kind of error where it has none, as a bare MemoryError."""
-    words = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
-    text = one_line(words)[:_REASON_LENGTH].strip()
-    return text or type(error).__name__

@@ -11,16 +11,10 @@ from datetime import datetime
 
 from PIL import ExifTags, Image
 
-from clipsearch.images.pillow import PILLOW_ERRORS, quiet_pillow
+from clipsearch.pillow import exif_tag
 
 # '2023:06:01 12:30:00' by the standard; some programs write dashes, slashes or a T.
 _MOMENT = re.compile(r"\s*(\d{4})[:/-](\d\d)[:/-](\d\d)[ T](\d\d):(\d\d):(\d\d)", re.ASCII)
-
-
-def orientation(image: Image.Image) -> int:
-    """The EXIF orientation, 1 to 8; 1 (upright) where there is none or it makes no sense."""
-    value = _tag(image, ExifTags.Base.Orientation)
-    return value if isinstance(value, int) and 1 <= value <= 8 else 1
 
 
 def taken_at(image: Image.Image) -> str | None:
@@ -29,22 +23,11 @@ def taken_at(image: Image.Image) -> str | None:
     The first real date of DateTimeOriginal, DateTimeDigitized and DateTime.
     """
     moments = (
-        _moment(_tag(image, ExifTags.Base.DateTimeOriginal, ExifTags.IFD.Exif)),
-        _moment(_tag(image, ExifTags.Base.DateTimeDigitized, ExifTags.IFD.Exif)),
-        _moment(_tag(image, ExifTags.Base.DateTime)),
+        _moment(exif_tag(image, ExifTags.Base.DateTimeOriginal, ExifTags.IFD.Exif)),
+        _moment(exif_tag(image, ExifTags.Base.DateTimeDigitized, ExifTags.IFD.Exif)),
+        _moment(exif_tag(image, ExifTags.Base.DateTime)),
     )
     return next((moment for moment in moments if moment), None)
-
-
-def _tag(image: Image.Image, tag: int, ifd: int | None = None) -> object:
-    # Pillow parses tags when they are asked for, so any of these three steps can meet the damage.
-    try:
-        with quiet_pillow():
-            exif = image.getexif()
-            value: object = exif.get(tag) if ifd is None else exif.get_ifd(ifd).get(tag)
-    except PILLOW_ERRORS:
-        return None
-    return value
 
 
 def _moment(value: object) -> str | None:

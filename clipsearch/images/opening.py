@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 from clipsearch.errors import UnreadableImage
+from clipsearch.pillow import one_line
 
 # O_NONBLOCK: a FIFO that took the file's place between stat and open must not hold us up. The
 # others keep the descriptor from child processes, a terminal from adopting us, and Windows from
@@ -58,10 +59,3 @@ def shown(path: str | bytes | os.PathLike[str] | os.PathLike[bytes]) -> str:
     """
     text = os.fsencode(path).decode("utf-8", "backslashreplace")
     return one_line(text)
-
-
-def one_line(text: str) -> str:
-    """Text in which what a terminal would obey instead of show is a backslash escape."""
-    return "".join(
-        c if c.isprintable() else c.encode("unicode_escape").decode("ascii") for c in text
-    )

@@ -10,7 +10,8 @@ from pathlib import Path
 
 from PIL import Image
 
-from clipsearch.images.decode import decode, upright_rgb
+from clipsearch.images.decode import decode
+from clipsearch.pillow import upright_rgb
 
 _QUALITY = 85
 

@@ -77,7 +77,7 @@ def query_vector(query: Query, encoder: ProbeEncoder, max_pixels: int | None) ->
 
 def image_vector(image: Any, encoder: ProbeEncoder) -> FloatArray:
     """A PIL picture of any mode → its unit vector `[dim]`."""
-    from clipsearch.images import upright_rgb
+    from clipsearch.pillow import upright_rgb
 
     vector: FloatArray = encoder.encode_pixels(encoder.preprocess(upright_rgb(image))[None])[0]
     return vector

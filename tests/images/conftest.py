@@ -10,20 +10,6 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-Save = Callable[..., Path]
-
-
-@pytest.fixture
-def save(tmp_path: Path) -> Save:
-    """Save an image under a name and return its path."""
-
-    def save_as(image: Image.Image, name: str, **options: object) -> Path:
-        path = tmp_path / name
-        image.save(path, **options)
-        return path
-
-    return save_as
-
 
 @pytest.fixture
 def corners() -> Image.Image:

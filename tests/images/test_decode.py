@@ -10,7 +10,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from clipsearch.images import decode, decode_file, upright_rgb
+from clipsearch.images import decode, decode_file
+from clipsearch.pillow import upright_rgb
 
 Save = Callable[..., Path]
 RED, GREEN, BLUE, BLACK = (255, 0, 0), (0, 255, 0), (0, 0, 255), (0, 0, 0)

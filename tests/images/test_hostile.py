@@ -19,9 +19,9 @@ from hypothesis import strategies as st
 from PIL import Image, ImageFile
 
 from clipsearch.errors import ImageError, ImageTooLarge, UnreadableImage
-from clipsearch.images import MAX_PIXELS, decode, decode_file, upright_rgb
+from clipsearch.images import MAX_PIXELS, decode, decode_file
 from clipsearch.images.decode import FORMATS
-from clipsearch.images.pillow import quiet_pillow
+from clipsearch.pillow import quiet_pillow, upright_rgb
 
 Save = Callable[..., Path]
 MAGICS = (

@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 from PIL import ExifTags, Image
 
-from clipsearch.images import decode, orientation, taken_at
+from clipsearch.images import decode, taken_at
+from clipsearch.pillow import orientation
 
 ORIGINAL, DIGITIZED = ExifTags.Base.DateTimeOriginal, ExifTags.Base.DateTimeDigitized
 Save = Callable[..., Path]

@@ -14,7 +14,7 @@ from clipsearch.vectors import FloatArray
 
 # Modes with more than 8 bits a pixel. Pillow's own convert() clips them: nearly every value becomes
 # white.
-_DEEP_GREY = frozenset({"I", "F", "I;16", "I;16L", "I;16B", "I;16N"})
+DEEP_GREY = frozenset({"I", "F", "I;16", "I;16L", "I;16B", "I;16N"})
 _FULL_16_BIT = 65535.0
 
 
@@ -23,13 +23,18 @@ def to_rgb(image: Image.Image) -> Image.Image:
 
     Transparent parts over white, deep grey scaled to 8 bits. May return `image` itself.
     """
-    if image.mode in _DEEP_GREY:
+    if is_deep_grey(image):
         return _grey_8_bit(image).convert("RGB")
     if image.has_transparency_data:
         return _over_white(image)
     if image.mode == "LAB":
         return _from_lab(image)
     return image if image.mode == "RGB" else image.convert("RGB")
+
+
+def is_deep_grey(image: Image.Image) -> bool:
+    """Whether it has more than 8 bits a pixel, which Pillow's own conversion would clip."""
+    return image.mode in DEEP_GREY
 
 
 def _over_white(image: Image.Image) -> Image.Image:

@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from clipsearch.images import decode, to_rgb
+from clipsearch.images import decode
+from clipsearch.pillow import to_rgb
 
 Save = Callable[..., Path]
 
