@@ -64,7 +64,7 @@ class Library:
     `path` is its folder, else what the settings say. It is made when the first folder is indexed;
     with `create=False` it must exist, or NoLibrary is raised. `model` is a name, file or folder; if
     the library has a model and it is another, ModelMismatch is raised. An `encoder` is used instead
-    of loading one. `on_download(bytes_done, bytes_total)` hears of a model that has to be fetched.
+    of loading one. `on_download(Download)` hears of a model that has to be fetched.
     """
 
     def __init__(

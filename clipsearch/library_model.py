@@ -18,8 +18,9 @@ from clipsearch.settings import Settings
 
 if TYPE_CHECKING:
     from clipsearch.catalog import ModelRecord
+    from clipsearch.clip.transfer import Download
 
-OnDownload = Callable[[int, int], None]
+OnDownload = Callable[["Download"], None]
 
 
 class LibraryModel:

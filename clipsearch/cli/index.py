@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from clipsearch.cli import render
+from clipsearch.cli.opening import open_library
 from clipsearch.cli.options import (
     ExitCode,
     JsonOption,
@@ -52,7 +53,7 @@ def index(
     if reindex and model is None:
         raise typer.BadParameter("--reindex needs the new model: add --model NAME|FILE")
     with (
-        open_library(library, None if reindex else model, vocab) as opened,
+        opened_or_priced(library, None if reindex else model, vocab) as opened,
         render.progress() as show,
     ):
         if reindex and model is not None:
@@ -67,19 +68,14 @@ def index(
     return ExitCode.SOME_SKIPPED if report.skipped else ExitCode.DONE
 
 
-def open_library(path: Path | None, model: str | None, vocab: Path | None) -> Library:
+def opened_or_priced(path: Path | None, model: str | None, vocab: Path | None) -> Library:
     """Open or create a library. Where it has another model, the error says what a change costs."""
-    from clipsearch.library import Library
-    from clipsearch.settings import Settings
-
-    fetching = render.DownloadLines()
-    settings = Settings.load(vocab=vocab)
     try:
-        return Library(path, model=model, settings=settings, on_download=fetching)
+        return open_library(path, model, vocab, create=True)
     except ModelMismatch as error:
         if model is None:
             raise
-        with Library(path, settings=settings) as opened:
+        with open_library(path, vocab=vocab) as opened:
             told = costs(opened.reindex_cost(model))
         raise ModelMismatch(f"{error}; or {told}") from error
 

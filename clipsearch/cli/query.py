@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from clipsearch.cli import render
+from clipsearch.cli.opening import open_library
 from clipsearch.cli.options import (
     ExitCode,
     JsonOption,
@@ -57,14 +58,7 @@ def query(
     if k < 1:
         raise QueryError(f"-k {k} asks for no hits: give 1 or more")
     parsed, words = parse(probe), " ".join(probe)
-    from clipsearch.library import Library
-    from clipsearch.settings import Settings
-
-    fetching = render.DownloadLines()
-    settings = Settings.load(vocab=vocab)
-    with Library(
-        library, model=model, create=False, settings=settings, on_download=fetching
-    ) as opened:
+    with open_library(library, model, vocab) as opened:
         found = opened.query(parsed, k=k)
         name = opened.model_name
     if as_json:

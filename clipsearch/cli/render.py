@@ -21,6 +21,7 @@ from clipsearch.errors import ClipsearchError
 if TYPE_CHECKING:
     from rich.table import Table
 
+    from clipsearch.clip.transfer import Download
     from clipsearch.library import Hit, Progress, SkippedFile
 
 STAGES = {"scan": "Looking for pictures", "encode": "Indexing"}
@@ -259,11 +260,14 @@ class DownloadLines:
         self.clock = clock
         self.next_seconds = clock()
 
-    def __call__(self, bytes_done: int, bytes_total: int) -> None:
-        is_done = bytes_done == bytes_total
+    def __call__(self, now: Download) -> None:
+        if now.is_waiting:
+            note("another process is fetching or converting the model: waiting until it is done")
+            return
+        is_done = now.bytes_done == now.bytes_total
         if is_done or self.clock() >= self.next_seconds:
             self.next_seconds = self.clock() + self.interval_seconds
-            note(f"fetching the model: {size(bytes_done)} of {size(bytes_total)}")
+            note(f"fetching the model: {size(now.bytes_done)} of {size(now.bytes_total)}")
 
 
 def pace(now: Progress) -> str:

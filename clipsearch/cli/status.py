@@ -6,6 +6,7 @@ from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 from clipsearch.cli import render
+from clipsearch.cli.opening import open_library
 from clipsearch.cli.options import ExitCode, JsonOption, LibraryOption, ModelOption
 
 if TYPE_CHECKING:
@@ -17,9 +18,7 @@ def status(
     library: LibraryOption = None, model: ModelOption = None, as_json: JsonOption = False
 ) -> int:
     """Show what the library holds: pictures, folders, model, index."""
-    from clipsearch.library import Library
-
-    with Library(library, model=model, create=False) as opened:
+    with open_library(library, model) as opened:
         found = opened.status()
     if as_json:
         render.json_object(to_json(found))
@@ -32,9 +31,7 @@ def errors(
     library: LibraryOption = None, model: ModelOption = None, as_json: JsonOption = False
 ) -> int:
     """List the files that could not be read, with the reason."""
-    from clipsearch.library import Library
-
-    with Library(library, model=model, create=False) as opened:
+    with open_library(library, model) as opened:
         found = opened.errors()
     if as_json:
         files = [

@@ -6,7 +6,6 @@ Knows nothing of where a model came from.
 
 from __future__ import annotations
 
-import gzip
 import json
 import os
 import shutil
@@ -14,13 +13,15 @@ import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import TypeVar
 
 import torch
-from safetensors import SafetensorError
+from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file, save_file
-from torch import Tensor
+from torch import Tensor, nn
 
-from clipsearch.clip.checkpoint import fit_weights
+from clipsearch.clip.checkpoint import fit_weights, fitting
+from clipsearch.clip.config import ClipConfig
 from clipsearch.clip.download import sha256_of
 from clipsearch.clip.manifest import (
     MANIFEST_FILE,
@@ -29,10 +30,13 @@ from clipsearch.clip.manifest import (
     Manifest,
     read_manifest,
 )
-from clipsearch.clip.model import CLIP
+from clipsearch.clip.model import CLIP, ImageTower, image_tower
 from clipsearch.clip.preprocess import Preprocess
-from clipsearch.clip.tokenizer import GZIP_MAGIC, Tokenizer
+from clipsearch.clip.text import TextTransformer
+from clipsearch.clip.tokenizer import Tokenizer, packed_merges
 from clipsearch.errors import BrokenCheckpoint
+
+Tower = TypeVar("Tower", bound=nn.Module)
 
 
 @dataclass(frozen=True)
@@ -65,23 +69,61 @@ def load_bundle(folder: Path) -> Bundle:
     try:
         weights = fit_weights(load_file(folder / WEIGHTS_FILE), manifest.config)
     except (SafetensorError, BrokenCheckpoint, OSError) as error:
-        raise BrokenCheckpoint(
-            f"{folder / WEIGHTS_FILE} cannot be used ({error}): delete the folder and fetch or"
-            " convert the model again"
-        ) from error
+        raise _unusable(folder / WEIGHTS_FILE, error) from error
     preprocess = Preprocess.from_dict(manifest.preprocess)
     return Bundle(build_model(manifest, weights), tokenizer, preprocess, manifest)
+
+
+def load_image_tower(folder: Path, config: ClipConfig) -> ImageTower:
+    """Load the image tower alone, in float32 on the CPU, in eval mode. Raises BrokenCheckpoint."""
+    with torch.device("meta"):
+        tower = image_tower(config)
+    return _filled(tower, "visual.", folder)
+
+
+def load_text_tower(folder: Path, config: ClipConfig) -> TextTransformer:
+    """Load the text tower alone, in float32 on the CPU, in eval mode. Raises BrokenCheckpoint."""
+    with torch.device("meta"):
+        tower = TextTransformer(config.text, config.embed_dim, config.activation)
+    return _filled(tower, "", folder)
+
+
+def _filled(tower: Tower, prefix: str, folder: Path) -> Tower:
+    """Give a tower its weights. The file is mapped: the other tower stays on the disk."""
+    path = folder / WEIGHTS_FILE
+    try:
+        with safe_open(path, framework="pt") as file:
+            stored = {name: prefix + name for name in tower.state_dict()}.items()
+            present = set(file.keys())
+            found = {name: file.get_tensor(key) for name, key in stored if key in present}
+        weights = {
+            name: fitting(prefix + name, found.get(name), wanted)
+            for name, wanted in tower.state_dict().items()
+        }
+    except (SafetensorError, BrokenCheckpoint, OSError) as error:
+        raise _unusable(path, error) from error
+    tower.load_state_dict(_floats(weights), assign=True)
+    return tower.eval()
+
+
+def _floats(weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    return {
+        name: tensor.float() if tensor.is_floating_point() else tensor
+        for name, tensor in weights.items()
+    }
+
+
+def _unusable(path: Path, error: Exception) -> BrokenCheckpoint:
+    return BrokenCheckpoint(
+        f"{path} cannot be used ({error}): delete the folder and fetch or convert the model again"
+    )
 
 
 def build_model(manifest: Manifest, weights: Mapping[str, Tensor]) -> CLIP:
     """A CLIP in eval mode around float32 copies of weights that `fit_weights` has approved."""
     with torch.device("meta"):  # spares drawing random numbers that would be overwritten
         model = CLIP(manifest.config)
-    floats = {
-        name: tensor.float() if tensor.is_floating_point() else tensor
-        for name, tensor in weights.items()
-    }
-    model.load_state_dict(floats, assign=True)
+    model.load_state_dict(_floats(weights), assign=True)
     return model.eval()
 
 
@@ -90,8 +132,8 @@ def save_bundle(
 ) -> Manifest:
     """Write a bundle beside its final place and rename it there, replacing an older one.
 
-    Weights are stored in the dtypes that they come in, see `to_half`. `manifest.dtype` is filled
-    in, and so is an empty `manifest.source_sha256`, with the SHA-256 of the file that is written.
+    Weights are stored in the dtypes that they come in, see `to_half`. `manifest.dtype` and
+    `.weights_sha256` are filled in, and so is an empty `.source_sha256`, with the same SHA-256.
     Returns what was written.
     Raises BrokenCheckpoint if the weights do not fit the sizes.
     """
@@ -106,14 +148,13 @@ def save_bundle(
         save_file(tensors, temporary / WEIGHTS_FILE)
         # safetensors lets only the owner read, and a model is no secret: all users may share it.
         (temporary / WEIGHTS_FILE).chmod(0o644)
-        content = merges.read_bytes()
-        if not content.startswith(GZIP_MAGIC):  # transformers writes them as they are
-            content = gzip.compress(content, mtime=0)
-        (temporary / MERGES_FILE).write_bytes(content)
+        (temporary / MERGES_FILE).write_bytes(packed_merges(merges))
+        weights_sha256 = sha256_of(temporary / WEIGHTS_FILE)
         manifest = replace(
             manifest,
             dtype=str(tensors["visual.conv1.weight"].dtype).removeprefix("torch."),
-            source_sha256=manifest.source_sha256 or sha256_of(temporary / WEIGHTS_FILE),
+            source_sha256=manifest.source_sha256 or weights_sha256,
+            weights_sha256=weights_sha256,
         )
         text = json.dumps(manifest.to_dict(), indent=2) + "\n"
         (temporary / MANIFEST_FILE).write_text(text, encoding="utf-8")

@@ -21,6 +21,7 @@ from clipsearch.clip.config import ClipConfig
 from clipsearch.clip.model import CLIP
 from clipsearch.clip.names import is_transformers, openai_names
 from clipsearch.clip.recipe import Recipe
+from clipsearch.clip.shards import parts_of
 from clipsearch.clip.torchscript import check_parts, is_torchscript, read_torchscript
 from clipsearch.errors import BrokenCheckpoint
 
@@ -76,7 +77,17 @@ def read_checkpoint(
 
 
 def read_weights(path: Path) -> dict[str, Tensor]:
-    """Read a file as a state dict, whatever its names. Raises BrokenCheckpoint."""
+    """Read a file, or all that an index lists, as a state dict, whatever its names.
+
+    Raises BrokenCheckpoint.
+    """
+    weights: dict[str, Tensor] = {}
+    for part in parts_of(path):
+        weights |= _read_part(part)
+    return weights
+
+
+def _read_part(path: Path) -> dict[str, Tensor]:
     try:
         if is_html(path):
             raise BrokenCheckpoint(
@@ -110,28 +121,34 @@ def fit_weights(
             found.setdefault(name, torch.tensor(0))  # only training counts them
         if name == "logit_scale" and name in found and found[name].numel() == 1:
             found[name] = found[name].reshape(())
-        if name not in found:
-            raise BrokenCheckpoint(
-                f"the tensor {name!r} is missing, so it is no CLIP with OpenAI's names"
-            )
-        if found[name].shape != tensor.shape:
-            raise BrokenCheckpoint(
-                f"the tensor {name!r} has the shape {list(found[name].shape)} and not"
-                f" {list(tensor.shape)}"
-            )
-        if tensor.is_floating_point() and found[name].dtype not in FLOATS:
-            raise BrokenCheckpoint(
-                f"the tensor {name!r} holds numbers of the kind"
-                f" {str(found[name].dtype).removeprefix('torch.')}"
-            )
-        if not bool(torch.isfinite(found[name]).all()):
-            raise BrokenCheckpoint(f"the tensor {name!r} holds NaN or infinity")
+        fitting(name, found.get(name), tensor)
     surplus = sorted(found.keys() - wanted.keys())
     if surplus:
         raise BrokenCheckpoint(
             f"it holds {surplus[0]!r} and {len(surplus) - 1} more tensors that a CLIP of its"
             " sizes does not have"
         )
+    return found
+
+
+def fitting(name: str, found: Tensor | None, wanted: Tensor) -> Tensor:
+    """The tensor itself, if it has the shape that is wanted and holds numbers.
+
+    Raises BrokenCheckpoint, with a message that names the tensor but not the file.
+    """
+    if found is None:
+        raise BrokenCheckpoint(
+            f"the tensor {name!r} is missing, so it is no CLIP with OpenAI's names"
+        )
+    if found.shape != wanted.shape:
+        raise BrokenCheckpoint(
+            f"the tensor {name!r} has the shape {list(found.shape)} and not {list(wanted.shape)}"
+        )
+    if wanted.is_floating_point() and found.dtype not in FLOATS:
+        kind = str(found.dtype).removeprefix("torch.")
+        raise BrokenCheckpoint(f"the tensor {name!r} holds numbers of the kind {kind}")
+    if not bool(torch.isfinite(found).all()):
+        raise BrokenCheckpoint(f"the tensor {name!r} holds NaN or infinity")
     return found
 
 
@@ -205,6 +222,8 @@ def _is_spare(name: str) -> bool:
 
 def _damaged(path: Path, error: BaseException) -> str:
     reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
+    if "weights_only" in reason:  # torch goes on to say how to run what is in the file
+        reason = "it holds more than tensors, which could be a program"
     return (
         f"{path} is damaged, unsafe or not {KINDS} ({reason[:200]}):"
         " get the file again, or in one of these formats"

@@ -17,6 +17,7 @@ Activation = Literal["quick_gelu", "gelu"]
 
 # Every tower that OpenAI published has heads of 64 channels. Shapes cannot tell how many.
 HEAD_WIDTH = 64
+MLP_RATIO = 4
 
 
 @dataclass(frozen=True)
@@ -31,6 +32,12 @@ class VisionConfig:
     width: int
     patch_size: int | None
     heads: int | None = None
+    mlp_width: int | None = None
+
+    @property
+    def n_hidden(self) -> int:
+        """The width inside an MLP, usually four times that outside."""
+        return self.mlp_width or MLP_RATIO * self.width
 
     @property
     def n_heads(self) -> int:
@@ -48,6 +55,12 @@ class TextConfig:
     width: int = 512
     heads: int | None = None
     layers: int = 12
+    mlp_width: int | None = None
+
+    @property
+    def n_hidden(self) -> int:
+        """The width inside an MLP, usually four times that outside."""
+        return self.mlp_width or MLP_RATIO * self.width
 
     @property
     def n_heads(self) -> int:
@@ -113,29 +126,39 @@ class ClipConfig:
                 width=weights["ln_final.weight"].shape[0],
                 heads=text_heads,
                 layers=_count(weights, r"transformer\.resblocks\.(\d+)\."),
+                mlp_width=_mlp_width(weights, "transformer"),
             )
             embed_dim = weights["text_projection"].shape[1]
         except KeyError as error:
             raise BrokenCheckpoint(
                 f"this is no CLIP with OpenAI's names: the tensor {error} is missing"
             ) from error
-        return cls(embed_dim, _usual_heads(vision), _usual_heads(text), activation)
+        return cls(embed_dim, _without_the_usual(vision), _without_the_usual(text), activation)
 
 
 Tower = TypeVar("Tower", VisionConfig, TextConfig)
 
 
-def _usual_heads(tower: Tower) -> Tower:
-    """Leave the number of heads out where it is the usual one: equal models have equal configs."""
-    usual = replace(tower, heads=None)
-    return usual if usual.n_heads == tower.n_heads else tower
+def _without_the_usual(tower: Tower) -> Tower:
+    """Leave heads and MLPs out where they are the usual ones: equal models have equal configs."""
+    usual = replace(tower, heads=None, mlp_width=None)
+    heads = None if usual.n_heads == tower.n_heads else tower.heads
+    mlp_width = None if usual.n_hidden == tower.n_hidden else tower.mlp_width
+    return replace(tower, heads=heads, mlp_width=mlp_width)
+
+
+def _mlp_width(weights: Mapping[str, Any], stack: str) -> int | None:
+    """The width inside the first MLP of a stack; that all have it is looked at when they fit."""
+    first = weights.get(f"{stack}.resblocks.0.mlp.c_fc.weight")
+    return None if first is None else int(first.shape[0])
 
 
 def _vit(weights: Mapping[str, Any], heads: int | None) -> VisionConfig:
     width, _, _, patch_size = weights["visual.conv1.weight"].shape
     grid = _grid(weights["visual.positional_embedding"].shape[0])
     layers = _count(weights, r"visual\.transformer\.resblocks\.(\d+)\.")
-    return VisionConfig(patch_size * grid, layers, width, patch_size, heads)
+    mlp_width = _mlp_width(weights, "visual.transformer")
+    return VisionConfig(patch_size * grid, layers, width, patch_size, heads, mlp_width)
 
 
 def _resnet(weights: Mapping[str, Any], heads: int | None) -> VisionConfig:

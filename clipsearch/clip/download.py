@@ -14,11 +14,12 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from filelock import FileLock
+from filelock import FileLock, Timeout
 
 from clipsearch.clip.published import RemoteFile
 from clipsearch.clip.transfer import (
     TIMEOUT_SECONDS,
+    Download,
     Interrupted,
     ProgressCallback,
     Transfer,
@@ -102,11 +103,26 @@ def fetch(
         )
     with _storing(what, cache.folder):
         cache.folder.mkdir(parents=True, exist_ok=True)
-        with FileLock(target.with_name(f".{file_name}.lock")):
+        lock = in_turn(target.with_name(f".{file_name}.lock"), cache)
+        try:
             if not _is_whole(target, remote):  # else whoever was waited for has fetched it
                 transfer = Transfer(address, remote.size_bytes, cache.on_progress, timeout_seconds)
                 _download(target, remote, what, transfer)
+        finally:
+            lock.release()
     return target
+
+
+def in_turn(lock_file: Path, cache: ModelCache) -> FileLock:
+    """A lock that is held; where another process has it, say so before waiting. Raises OSError."""
+    lock = FileLock(lock_file)
+    try:
+        lock.acquire(timeout=0)
+    except Timeout:
+        if cache.on_progress is not None:
+            cache.on_progress(Download(0, 0, is_waiting=True))
+        lock.acquire()
+    return lock
 
 
 def sha256_of(path: Path) -> str:

@@ -6,19 +6,22 @@ or indexes.
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, cast, get_args
+from typing import TYPE_CHECKING, Any, Literal, TypeVar, cast, get_args
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from clipsearch.clip.bundle import Bundle, load_bundle
+from clipsearch.clip.bundle import load_image_tower, load_text_tower
+from clipsearch.clip.bundled import BundledModel
 from clipsearch.clip.download import ModelCache
-from clipsearch.clip.model import CLIP
+from clipsearch.clip.model import ImageTower
 from clipsearch.clip.models import find_model
+from clipsearch.clip.text import TextTransformer
 from clipsearch.errors import BrokenCheckpoint, SettingsError
 from clipsearch.vectors import FloatArray, normalise
 
@@ -27,6 +30,7 @@ if TYPE_CHECKING:
 
 Precision = Literal["float32", "bfloat16", "float16"]
 PixelArray = NDArray[np.uint8]
+Tower = TypeVar("Tower", bound=nn.Module)
 
 # Larger batches are cut into these, so that a caller's batch size decides nothing about memory.
 CHUNK_SIZE = {"cpu": 32, "cuda": 256}
@@ -38,25 +42,26 @@ BFLOAT16_FLAGS = {"amx_bf16", "avx512_bf16"}
 NORMS = (nn.LayerNorm, nn.BatchNorm2d)
 
 
-class Encoder:
-    """One model on one device. Safe to share between threads: it holds no state but the weights."""
+class Encoder(BundledModel):
+    """One model on one device. Threads may share it. A tower is loaded when it is first needed."""
 
     def __init__(
-        self, bundle: Bundle, device: str | None = None, precision: str | None = None
+        self, folder: Path, device: str | None = None, precision: str | None = None
     ) -> None:
-        """Take a bundle over: its model is converted and moved in place.
+        """Read the sizes of a bundle.
 
-        Raises SettingsError for a device or precision that there is not.
+        Raises BrokenCheckpoint, SettingsError for a device or precision that there is not.
         """
-        self._bundle = bundle
-        self.folder: Path | None = None  # where the bundle lies, if it was loaded from there
+        super().__init__(folder)
         self._device = _device(device)
         self.precision: Precision = _precision(precision, self._device)
-        self._model = lower_precision(bundle.model, getattr(torch, self.precision)).to(self._device)
         self._mean, self._std = (
             torch.tensor(values, device=self._device).view(3, 1, 1)
-            for values in (bundle.preprocess.mean, bundle.preprocess.std)
+            for values in (self._preprocess.mean, self._preprocess.std)
         )
+        self._image_tower: ImageTower | None = None
+        self._text_tower: TextTransformer | None = None
+        self._loading = threading.Lock()
 
     @classmethod
     def load(
@@ -67,51 +72,29 @@ class Encoder:
         device: str | None = None,
         precision: str | None = None,
     ) -> Encoder:
-        """Find the model, fetching and converting it if need be, and load it.
+        """Find the model, fetching and converting it if need be.
 
-        Raises the errors of `find_model` and `load_bundle`, SettingsError for a device or precision
-        that there is not.
+        Raises the errors of `find_model`, SettingsError for a device or precision that there is
+        not.
         """
         # A wrong option must not come to light after a long download only.
         _precision(precision, _device(device))
-        folder = find_model(name_or_path, cache)
-        encoder = cls(load_bundle(folder), device, precision)
-        encoder.folder = folder.resolve()
-        return encoder
+        return cls(find_model(name_or_path, cache), device, precision)
 
-    @property
-    def model_name(self) -> str:
-        """What people call the model."""
-        return self._bundle.name
+    def image_tower(self) -> ImageTower:
+        """The image tower on the device. Raises BrokenCheckpoint if it cannot be loaded."""
+        with self._loading:
+            if self._image_tower is None:
+                tower = load_image_tower(self.folder, self._manifest.config)
+                self._image_tower = self._placed(tower)
+            return self._image_tower
 
-    @property
-    def model_sha256(self) -> str:
-        """What identifies the model to a library: the SHA-256 of its weights' source, in hex."""
-        return self._bundle.sha256
-
-    @property
-    def dimension(self) -> int:
-        """The length of a vector."""
-        return self._bundle.manifest.config.embed_dim
-
-    @property
-    def input_px(self) -> int:
-        """The side of the square that the image tower sees."""
-        return self._bundle.preprocess.size
-
-    @property
-    def activation(self) -> str:
-        """Of the two approximations of GELU, the one that the model was trained with."""
-        return self._bundle.manifest.config.activation
-
-    @property
-    def preprocess_info(self) -> dict[str, Any]:
-        """What happens to a picture before the image tower, JSON-able."""
-        return self._bundle.preprocess.to_dict()
-
-    def preprocess(self, image: Image.Image) -> PixelArray:
-        """A picture → RGB pixels `[input_px, input_px, 3]`. Does without torch, for threads."""
-        return self._bundle.preprocess.resize_and_crop(image)
+    def text_tower(self) -> TextTransformer:
+        """The text tower on the device. Raises BrokenCheckpoint if it cannot be loaded."""
+        with self._loading:
+            if self._text_tower is None:
+                self._text_tower = self._placed(load_text_tower(self.folder, self._manifest.config))
+            return self._text_tower
 
     def encode_images(self, images: Sequence[Image.Image]) -> FloatArray:
         """Pictures → `[n, dimension]`, unit length."""
@@ -126,15 +109,17 @@ class Encoder:
 
         Raises ValueError for another shape or dtype.
         """
-        self._bundle.preprocess.require_pixels(pixels)
+        self._preprocess.require_pixels(pixels)
         return self._encode(self._image_features(chunk) for chunk in self._chunks(pixels))
 
     def encode_texts(self, texts: Sequence[str]) -> FloatArray:
         """Texts → `[n, dimension]`, unit length. Too long a text loses its end."""
-        tokens = self._bundle.tokenizer.tokenize(
-            list(texts), self._model.context_length, truncate=True, allow_special=False
+        return self._encode(
+            self._text_features(chunk) for chunk in self._chunks(self._tokens(texts))
         )
-        return self._encode(self._text_features(chunk) for chunk in self._chunks(tokens))
+
+    def _placed(self, tower: Tower) -> Tower:
+        return lower_precision(tower, getattr(torch, self.precision)).to(self._device)
 
     def _chunks(self, rows: NDArray[Any]) -> Iterator[Tensor]:
         step = CHUNK_SIZE.get(self._device.type, 32)
@@ -147,12 +132,15 @@ class Encoder:
     def _image_features(self, pixels: Tensor) -> Tensor:
         # The arithmetic of ToTensor and Normalize, to the last bit. [n, S, S, 3] -> [n, 3, S, S]
         scaled = pixels.permute(0, 3, 1, 2).to(torch.float32, memory_format=torch.contiguous_format)
-        return self._model.encode_image(scaled.div_(255).sub_(self._mean).div_(self._std))
+        scaled.div_(255).sub_(self._mean).div_(self._std)
+        tower = self.image_tower()
+        features: Tensor = tower(scaled.to(tower.conv1.weight.dtype))
+        return features
 
     def _text_features(self, tokens: Tensor) -> Tensor:
         # Nothing after the last end token can change a vector, and the end token is the largest id.
         longest = int(tokens.argmax(dim=-1).max()) + 1
-        return self._model.encode_text(tokens[:, :longest])
+        return self.text_tower().encode_text(tokens[:, :longest])
 
     @torch.inference_mode()
     def _encode(self, features: Iterator[Tensor]) -> FloatArray:
@@ -169,7 +157,7 @@ class Encoder:
             ) from error
 
 
-def lower_precision(model: CLIP, dtype: torch.dtype) -> CLIP:
+def lower_precision(model: Tower, dtype: torch.dtype) -> Tower:
     """Convert a model in place, all but its norms, which compute in float32 whatever comes in.
 
     A copy of the weights in the lower precision, unlike autocast, converts nothing per layer and

@@ -14,19 +14,16 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from clipsearch.clip.bundled import BundledModel
 from clipsearch.clip.download import ModelCache
-from clipsearch.clip.manifest import MERGES_FILE, WEIGHTS_FILE, read_manifest
+from clipsearch.clip.manifest import WEIGHTS_FILE
 from clipsearch.clip.mapped import MappedWeights
 from clipsearch.clip.models import find_model
-from clipsearch.clip.preprocess import Preprocess
-from clipsearch.clip.tokenizer import Tokenizer
 from clipsearch.clip.towers import image_features, text_features
 from clipsearch.errors import BrokenCheckpoint
 from clipsearch.vectors import FloatArray, normalise
 
 if TYPE_CHECKING:
-    from PIL import Image
-
     from clipsearch.clip.encoder import Encoder
 
 
@@ -44,7 +41,7 @@ def encoder_class(lite: bool) -> type[Encoder] | type[LiteEncoder]:
     return Encoder
 
 
-class LiteEncoder:
+class LiteEncoder(BundledModel):
     """A bundle, of which only what a probe needs is read. Threads may share it.
 
     Only the pictures of a ResNet go through torch, which is imported when the first one comes.
@@ -59,9 +56,7 @@ class LiteEncoder:
 
         Raises BrokenCheckpoint.
         """
-        self.folder = folder
-        self._manifest = read_manifest(folder)
-        self._preprocess = Preprocess.from_dict(self._manifest.preprocess)
+        super().__init__(folder)
         self._weights = MappedWeights(folder / WEIGHTS_FILE)
         self._for_torch = (device, precision)
 
@@ -78,42 +73,7 @@ class LiteEncoder:
 
         Raises the errors of `find_model`, and BrokenCheckpoint.
         """
-        folder = find_model(name_or_path, cache)
-        return cls(folder.resolve(), device, precision)
-
-    @property
-    def model_name(self) -> str:
-        """What people call the model."""
-        return self._manifest.name
-
-    @property
-    def model_sha256(self) -> str:
-        """What identifies the model to a library."""
-        return self._manifest.source_sha256
-
-    @property
-    def dimension(self) -> int:
-        """The length of a vector."""
-        return self._manifest.config.embed_dim
-
-    @property
-    def input_px(self) -> int:
-        """The side of the square that the image tower sees."""
-        return self._preprocess.size
-
-    @property
-    def activation(self) -> str:
-        """Of the two approximations of GELU, the one that the model was trained with."""
-        return self._manifest.config.activation
-
-    @property
-    def preprocess_info(self) -> dict[str, Any]:
-        """What happens to a picture before the image tower, JSON-able."""
-        return self._preprocess.to_dict()
-
-    def preprocess(self, image: Image.Image) -> NDArray[np.uint8]:
-        """A picture → RGB pixels `[input_px, input_px, 3]`."""
-        return self._preprocess.resize_and_crop(image)
+        return cls(find_model(name_or_path, cache), device, precision)
 
     def encode_pixels(self, pixels: NDArray[np.uint8]) -> FloatArray:
         """Pixels uint8 `[n, input_px, input_px, 3]` in RGB → `[n, dimension]`, unit length.
@@ -131,12 +91,9 @@ class LiteEncoder:
 
     def encode_texts(self, texts: Sequence[str]) -> FloatArray:
         """Texts → `[n, dimension]`, unit length. Too long a text loses its end."""
-        config, tokenizer = self._manifest.config, self._tokenizer
-        tokens = tokenizer.tokenize(
-            list(texts), config.text.context_length, truncate=True, allow_special=False
-        )
+        config = self._manifest.config
         # The end token is the largest id; after it there is only padding.
-        cut = [row[: int(row.argmax()) + 1].tolist() for row in tokens]
+        cut = [row[: int(row.argmax()) + 1].tolist() for row in self._tokens(texts)]
         return self._each(lambda one: text_features(self._weights, config, one), cut)
 
     def _each(self, encode: Callable[[Any], FloatArray], probes: Sequence[Any]) -> FloatArray:
@@ -153,13 +110,7 @@ class LiteEncoder:
             ) from error
 
     @cached_property
-    def _tokenizer(self) -> Tokenizer:
-        vocab_size = self._manifest.config.text.vocab_size
-        return Tokenizer.for_model(self.folder / MERGES_FILE, vocab_size)
-
-    @cached_property
     def _with_torch(self) -> Encoder:
-        from clipsearch.clip.bundle import load_bundle
         from clipsearch.clip.encoder import Encoder
 
-        return Encoder(load_bundle(self.folder), *self._for_torch)
+        return Encoder(self.folder, *self._for_torch)

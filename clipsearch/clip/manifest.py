@@ -25,8 +25,9 @@ FORMAT = 1
 class Manifest:
     """`source_sha256` identifies the model: the hex digest of the file that its weights came from.
 
-    `preprocess` is what `Preprocess.from_dict` takes. `dtype` is that of the stored matrices; they
-    load as float32. Both may be left empty until the bundle is saved.
+    `weights_sha256` is that of the weights file beside it. `preprocess` is what
+    `Preprocess.from_dict` takes. `dtype` is that of the stored matrices; they load as float32. The
+    digests and `dtype` may be left empty until the bundle is saved.
     """
 
     name: str
@@ -35,6 +36,7 @@ class Manifest:
     source_sha256: str = ""
     dtype: str = ""
     description: str = ""
+    weights_sha256: str = ""
 
     def to_dict(self) -> dict[str, Any]:
         """The same as JSON-able values."""
@@ -43,6 +45,7 @@ class Manifest:
             "name": self.name,
             "description": self.description,
             "source_sha256": self.source_sha256,
+            "weights_sha256": self.weights_sha256,
             "dtype": self.dtype,
             "config": self.config.to_dict(),
             "preprocess": self.preprocess,
@@ -71,6 +74,7 @@ def read_manifest(folder: Path) -> Manifest:
             source_sha256=str(values["source_sha256"]),
             dtype=str(values["dtype"]),
             description=str(values.get("description", "")),
+            weights_sha256=str(values.get("weights_sha256", "")),
         )
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise BrokenCheckpoint(

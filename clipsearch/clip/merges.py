@@ -22,13 +22,14 @@ def merges_for(weights_file: Path, vocab_size: int, cache: ModelCache) -> Path:
 
     Raises BrokenCheckpoint if there are none for it, ModelUnavailable if they could not be fetched.
     """
+    given = given_merges(cache)
     for name in OWN_FILES:
         if (own := weights_file.with_name(name)).is_file():
             return own
     is_clip = vocab_size == CLIP_VOCAB_SIZE
     if is_clip and (beside := _clip_merges_in(weights_file.parent)):
         return beside
-    if (given := given_merges(cache)) is not None:
+    if given is not None:
         return given
     if not is_clip:
         raise BrokenCheckpoint(

@@ -5,6 +5,7 @@ In: tensors. Out: features that are not normalised. Knows nothing of files, PIL 
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from math import log
 
 import torch
@@ -18,11 +19,64 @@ from clipsearch.clip.config import (
     VisionConfig,
 )
 from clipsearch.clip.text import TextTransformer
+from clipsearch.clip.transformer import Attention
 from clipsearch.clip.vision import ModifiedResNet, VisionTransformer
+from clipsearch.errors import BrokenCheckpoint
 
-__all__ = ["CLIP", "OPENAI_CONFIGS", "Activation", "ClipConfig", "TextConfig", "VisionConfig"]
+__all__ = [
+    "CLIP",
+    "OPENAI_CONFIGS",
+    "Activation",
+    "ClipConfig",
+    "TextConfig",
+    "VisionConfig",
+    "build_model",
+    "convert_weights",
+]
 
 INITIAL_TEMPERATURE = 0.07
+
+# Three numbers that OpenAI's archives hold beside the weights.
+NO_WEIGHTS = ("input_resolution", "context_length", "vocab_size")
+PROJECTIONS = ("text_projection", "proj")
+
+
+ImageTower = VisionTransformer | ModifiedResNet
+
+
+def image_tower(config: ClipConfig) -> ImageTower:
+    """A new image tower of these sizes."""
+    if config.vision.patch_size is None:
+        return ModifiedResNet(config.vision, config.embed_dim)
+    return VisionTransformer(config.vision, config.embed_dim, config.activation)
+
+
+def build_model(state_dict: Mapping[str, Tensor]) -> CLIP:
+    """A CLIP in eval mode with a copy of OpenAI's weights, in float16 as in the reference package.
+
+    For a CPU call `.float()` on it. Raises BrokenCheckpoint for names or shapes of no CLIP.
+    """
+    weights = {name: tensor for name, tensor in state_dict.items() if name not in NO_WEIGHTS}
+    model = convert_weights(CLIP(ClipConfig.from_state_dict(weights)))
+    try:
+        model.load_state_dict(weights)
+    except RuntimeError as error:
+        raise BrokenCheckpoint(f"these weights are not those of a CLIP: {error}") from error
+    return model.eval()
+
+
+def convert_weights(model: CLIP) -> CLIP:
+    """Convert in place what the reference package keeps in float16: all that matrices multiply.
+
+    Norms, tables and positions stay as they are, and so does the scale.
+    """
+    for module in model.modules():
+        parameters = dict(module.named_parameters(recurse=False))
+        if not isinstance(module, nn.Linear | nn.Conv2d | Attention):
+            parameters = {name: parameters[name] for name in PROJECTIONS if name in parameters}
+        for parameter in parameters.values():
+            parameter.data = parameter.data.half()
+    return model
 
 
 class CLIP(TextTransformer):
@@ -31,11 +85,7 @@ class CLIP(TextTransformer):
     def __init__(self, config: ClipConfig) -> None:
         super().__init__(config.text, config.embed_dim, config.activation)
         self.config = config
-        self.visual: VisionTransformer | ModifiedResNet
-        if config.vision.patch_size is None:
-            self.visual = ModifiedResNet(config.vision, config.embed_dim)
-        else:
-            self.visual = VisionTransformer(config.vision, config.embed_dim, config.activation)
+        self.visual = image_tower(config)
         self.logit_scale = nn.Parameter(torch.tensor(log(1 / INITIAL_TEMPERATURE)))  # a logarithm
 
     @property

@@ -12,9 +12,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from filelock import FileLock
-
-from clipsearch.clip.download import ModelCache, fetch, part_of, sha256_of
+from clipsearch.clip.download import ModelCache, fetch, in_turn, part_of, sha256_of
+from clipsearch.clip.intact import require_intact
 from clipsearch.clip.manifest import WEIGHTS_FILE, is_bundle
 from clipsearch.clip.merges import given_merges
 from clipsearch.clip.published import PUBLISHED_MODELS, PublishedModel
@@ -28,8 +27,15 @@ def find_model(name_or_path: str | Path, cache: ModelCache) -> Path:
     """The folder of a bundle, for a name of the registry, a bundle's folder, a weights file or a
     folder of open_clip or transformers.
 
-    Raises UnknownModel, ModelUnavailable, ChecksumMismatch or BrokenCheckpoint.
+    Its weights are as they were written. Raises UnknownModel, ModelUnavailable, ChecksumMismatch or
+    BrokenCheckpoint.
     """
+    folder = _found(name_or_path, cache)
+    require_intact(folder, cache.folder)
+    return folder
+
+
+def _found(name_or_path: str | Path, cache: ModelCache) -> Path:
     name = str(name_or_path)
     if name == MINI:
         return _mini()
@@ -66,7 +72,7 @@ def remove_model(name: str, cache: ModelCache) -> int:
     published = _named(name)
     folder = published.folder(cache.folder)
     checkpoint = cache.folder / published.file_name
-    with _lock(folder):
+    with _lock(folder, cache):
         leftovers = [path for path in (checkpoint, part_of(checkpoint)) if path.is_file()]
         if not folder.is_dir() and not leftovers:
             raise ModelUnavailable(
@@ -135,7 +141,7 @@ def _fetched(published: PublishedModel, cache: ModelCache) -> Path:
     folder = published.folder(cache.folder)
     if is_bundle(folder):
         return folder
-    with _lock(folder):  # others wait, and then find it done
+    with _lock(folder, cache):  # others wait, and then find it done
         if not is_bundle(folder):
             what = f"the model {published.name}"
             # What lay there before, as in the reference package's own cache, is not ours to delete.
@@ -158,18 +164,18 @@ def _converted(path: Path, cache: ModelCache) -> Path:
     folder = published.folder(cache.folder) if published else cache.folder / "files" / key
     if is_bundle(folder):
         return folder
-    with _lock(folder):
+    with _lock(folder, cache):
         if not is_bundle(folder):
             _convert(source.weights, folder, sha256, cache, recipe, source.name)
     return folder
 
 
 @contextmanager
-def _lock(folder: Path) -> Iterator[None]:
-    lock = FileLock(folder.with_name(folder.name + ".lock"))
+def _lock(folder: Path, cache: ModelCache) -> Iterator[None]:
+    """One process at a time makes or removes a bundle."""
     try:
         folder.parent.mkdir(parents=True, exist_ok=True)
-        lock.acquire()
+        lock = in_turn(folder.with_name(folder.name + ".lock"), cache)
     except OSError as error:
         reason = (error.strerror or str(error)).lower()
         raise ModelError(

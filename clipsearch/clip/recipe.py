@@ -27,7 +27,7 @@ MAX_CONFIG_BYTES = 1024 * 1024
 
 # Options of open_clip that the shapes confirm, or that change nothing when a model only answers.
 SIZES = {"layers", "width", "head_width", "patch_size", "image_size", "heads"}
-SIZES |= {"context_length", "vocab_size", "embed_dim", "vision_cfg", "text_cfg"}
+SIZES |= {"mlp_ratio", "context_length", "vocab_size", "embed_dim", "vision_cfg", "text_cfg"}
 NO_MATTER = {"patch_dropout", "output_tokens", "attn_pooler_queries", "attn_pooler_heads"}
 NO_MATTER |= {"timm_pool", "timm_proj", "timm_drop", "timm_drop_path", "timm_model_pretrained"}
 NO_MATTER |= {"hf_model_pretrained", "hf_proj_type", "hf_pooler_type", "pad_id", "eos_id"}
@@ -39,7 +39,6 @@ AS_USUAL = {
     "pool_type": ("tok", "argmax"),
     "block_type": ("default",),
     "proj_type": ("linear",),
-    "mlp_ratio": (4,),
 }
 
 ACTIVATIONS = ("quick_gelu", "gelu")

@@ -19,9 +19,8 @@ from torch import IntTensor
 from clipsearch.clip.bundle import load_bundle
 from clipsearch.clip.config import OPENAI_CONFIGS
 from clipsearch.clip.download import ModelCache
-from clipsearch.clip.encoder import lower_precision
 from clipsearch.clip.merges import find_clip_merges
-from clipsearch.clip.model import CLIP
+from clipsearch.clip.model import CLIP, convert_weights
 from clipsearch.clip.models import find_model
 from clipsearch.clip.preprocess import Preprocess
 from clipsearch.clip.tokenizer import Tokenizer
@@ -43,8 +42,8 @@ def load(
     """A model in eval mode and its preprocessing, picture → float32 `[3, n, n]`.
 
     `name` is one of `available_models()`, "mini", a weights file or a bundle's folder. The device
-    is by default the GPU if there is one; the weights are float32 on a CPU and float16 elsewhere.
-    `download_root` is the cache.
+    is by default the GPU if there is one; the weights are float32 on a CPU and elsewhere as
+    `convert_weights` leaves them. `download_root` is the cache.
     Raises RuntimeError for an unknown model and for a download with the wrong SHA-256, otherwise
     the ModelErrors of `find_model` and `load_bundle`.
     """
@@ -57,7 +56,7 @@ def load(
         raise RuntimeError(str(error)) from error
     model = bundle.model
     if device.type != "cpu":
-        model = lower_precision(model, torch.float16)
+        model = convert_weights(model)
     return model.to(device), replace(bundle.preprocess, parity=True)
 
 

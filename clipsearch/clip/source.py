@@ -9,11 +9,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from clipsearch.clip.download import sha256_of
 from clipsearch.clip.manifest import WEIGHTS_FILE
 from clipsearch.clip.published import PUBLISHED_MODELS, PublishedModel
 from clipsearch.clip.recipe import OPEN_CLIP_CONFIG, TRANSFORMERS_CONFIG, Recipe, read_recipe
 from clipsearch.clip.registry import published_with_sha256
+from clipsearch.clip.shards import INDEX_SUFFIX, digest_of
 from clipsearch.errors import BrokenCheckpoint, ChecksumMismatch, UnknownModel
 
 OPEN_CLIP_WEIGHTS = ("open_clip_model.safetensors", "open_clip_pytorch_model.bin")
@@ -36,7 +36,7 @@ class Source:
         """
         if self.config is not None:
             return read_recipe(self.config)
-        if self.weights.name in OPEN_CLIP_WEIGHTS:
+        if self.weights.name.removesuffix(INDEX_SUFFIX) in OPEN_CLIP_WEIGHTS:
             raise BrokenCheckpoint(
                 f"{self.weights} comes without its config: put {OPEN_CLIP_CONFIG} from the same"
                 " place beside it"
@@ -51,14 +51,10 @@ def find_source(path: Path) -> Source:
     name = path.resolve().name
     families = ((OPEN_CLIP_CONFIG, OPEN_CLIP_WEIGHTS), (TRANSFORMERS_CONFIG, TRANSFORMERS_WEIGHTS))
     for config, weights in families:
-        present = (path / file for file in weights if (path / file).is_file())
+        candidates = [path / f"{file}{end}" for file in weights for end in ("", INDEX_SUFFIX)]
+        present = (file for file in candidates if file.is_file())
         if (path / config).is_file() and (file := next(present, None)):
             return Source(file, name, path / config)
-    if any((path / f"{file}.index.json").is_file() for file in TRANSFORMERS_WEIGHTS):
-        raise UnknownModel(
-            f"the model in {path} is split over several files, which clipsearch does not read:"
-            " save it as one model.safetensors"
-        )
     raise UnknownModel(
         f"the folder {path} holds no model: it needs model.safetensors, merges.txt.gz and"
         " model.json, or config.json and model.safetensors as transformers writes them, or"
@@ -72,7 +68,7 @@ def identify(source: Source) -> tuple[str, PublishedModel | None, Recipe | None]
     The bytes of a published file say more than a config that lies beside it. Raises
     BrokenCheckpoint if the config cannot be used, or is missing and needed.
     """
-    sha256 = sha256_of(source.weights)
+    sha256 = digest_of(source.weights)
     published = published_with_sha256(sha256)
     if published is not None:
         return sha256, published, recipe_of(published)
@@ -102,6 +98,7 @@ def _refuse_damaged(path: Path, sha256: str) -> None:
 
 def _config_beside(path: Path) -> Path | None:
     """The config of the file's family in its folder. Any program may have a `config.json`."""
-    name = TRANSFORMERS_CONFIG if path.name in TRANSFORMERS_WEIGHTS else OPEN_CLIP_CONFIG
+    is_transformers = path.name.removesuffix(INDEX_SUFFIX) in TRANSFORMERS_WEIGHTS
+    name = TRANSFORMERS_CONFIG if is_transformers else OPEN_CLIP_CONFIG
     config = path.with_name(name)
     return config if config.is_file() else None

@@ -22,9 +22,7 @@ class TextTransformer(nn.Module):
         width = config.width
         self.context_length = config.context_length
         self.vocab_size = config.vocab_size
-        self.transformer = Transformer(
-            width, config.layers, config.n_heads, activation, causal=True
-        )
+        self.transformer = Transformer(config, activation, causal=True)
         self.token_embedding = nn.Embedding(config.vocab_size, width)
         self.positional_embedding = nn.Parameter(torch.empty(config.context_length, width))
         self.ln_final = LayerNorm(width)

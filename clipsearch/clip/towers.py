@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from clipsearch.clip.config import Activation, ClipConfig
+from clipsearch.clip.config import Activation, ClipConfig, TextConfig, VisionConfig
 from clipsearch.clip.mapped import MappedWeights
 from clipsearch.vectors import FloatArray
 
@@ -24,9 +24,7 @@ class Stack:
     """The blocks of one tower, by their names in the file."""
 
     prefix: str
-    width: int
-    layers: int
-    heads: int
+    sizes: VisionConfig | TextConfig
     activation: Activation
     is_causal: bool
 
@@ -42,7 +40,7 @@ def text_features(weights: MappedWeights, config: ClipConfig, tokens: Sequence[i
     x = x + weights.rows(
         "positional_embedding", range(len(tokens)), text.context_length, width
     )  # [T, width]
-    stack = Stack("transformer", width, text.layers, text.n_heads, config.activation, True)
+    stack = Stack("transformer", text, config.activation, is_causal=True)
     pooled = _pooled(x, -1, stack, weights)
     projection = weights.array("text_projection", width, config.embed_dim)
     return _layer_norm(pooled, "ln_final", weights) @ projection
@@ -61,9 +59,7 @@ def image_features(weights: MappedWeights, config: ClipConfig, pixels: FloatArra
     x = np.vstack([first[None], patches.reshape(grid * grid, -1) @ kernels.T])
     x = x + weights.array("visual.positional_embedding", grid * grid + 1, width)
     x = _layer_norm(x, "visual.ln_pre", weights)
-    stack = Stack(
-        "visual.transformer", width, vision.layers, vision.n_heads, config.activation, False
-    )
+    stack = Stack("visual.transformer", vision, config.activation, is_causal=False)
     pooled = _pooled(x, 0, stack, weights)
     projection = weights.array("visual.proj", width, config.embed_dim)
     return _layer_norm(pooled, "visual.ln_post", weights) @ projection
@@ -74,9 +70,11 @@ def _pooled(x: FloatArray, row: int, stack: Stack, weights: MappedWeights) -> Fl
 
     The row of a causal tower must be the last: it sees all of them, so it needs no mask.
     """
-    for layer in range(stack.layers - 1):
+    n_layers = stack.sizes.layers
+    assert isinstance(n_layers, int)
+    for layer in range(n_layers - 1):
         x = _block(x, x, f"{stack.prefix}.resblocks.{layer}", stack, weights)
-    last = f"{stack.prefix}.resblocks.{stack.layers - 1}"
+    last = f"{stack.prefix}.resblocks.{n_layers - 1}"
     pooled: FloatArray = _block(x, x[row][None], last, stack, weights)[0]
     return pooled
 
@@ -89,16 +87,15 @@ def _block(
     asking = normed if rows is x else _layer_norm(rows, f"{name}.ln_1", weights)
     rows = rows + _attention(normed, asking, f"{name}.attn", stack, weights)
     inner = _layer_norm(rows, f"{name}.ln_2", weights)
-    width = stack.width
-    hidden = _linear(inner, f"{name}.mlp.c_fc", weights, 4 * width)
+    hidden = _linear(inner, f"{name}.mlp.c_fc", weights, stack.sizes.n_hidden)
     hidden = _quick_gelu(hidden) if stack.activation == "quick_gelu" else _gelu(hidden)
-    return rows + _linear(hidden, f"{name}.mlp.c_proj", weights, width)
+    return rows + _linear(hidden, f"{name}.mlp.c_proj", weights, stack.sizes.width)
 
 
 def _attention(
     x: FloatArray, asking: FloatArray, name: str, stack: Stack, weights: MappedWeights
 ) -> FloatArray:
-    width, heads = stack.width, stack.heads
+    width, heads = stack.sizes.width, stack.sizes.n_heads
     projections = weights.array(f"{name}.in_proj_weight", 3 * width, width)  # rows: q, k, v
     biases = weights.array(f"{name}.in_proj_bias", 3 * width)
     query = asking @ projections[:width].T + biases[:width]

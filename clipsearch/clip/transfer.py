@@ -18,8 +18,20 @@ from urllib.error import HTTPError, URLError
 from urllib.parse import urlsplit
 from urllib.request import HTTPRedirectHandler, Request, build_opener
 
-# Bytes done, bytes in all (as the server says, else as the registry expects).
-ProgressCallback = Callable[[int, int], None]
+
+@dataclass(frozen=True)
+class Download:
+    """How far a download is; `bytes_total` as the server says, else as the registry expects.
+
+    `is_waiting`: another process is at it, nobody knows how far, and this one waits for it.
+    """
+
+    bytes_done: int
+    bytes_total: int
+    is_waiting: bool = False
+
+
+ProgressCallback = Callable[[Download], None]
 
 TIMEOUT_SECONDS = 30.0  # of silence, not of the whole download
 LEAST_BYTES = 1024  # in that time; a server that drips slower than this is as good as silent
@@ -120,7 +132,7 @@ class Transfer:
 
     def _tell(self, done: int, total: int | None) -> None:
         if self.on_progress is not None:
-            self.on_progress(done, total or self.size_bytes)
+            self.on_progress(Download(done, total or self.size_bytes))
 
 
 class Patience:

@@ -9,7 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from clipsearch.clip.config import Activation
+from clipsearch.clip.config import Activation, TextConfig, VisionConfig
 
 
 class LayerNorm(nn.LayerNorm):
@@ -76,13 +76,13 @@ class Attention(nn.Module):
 
 
 class MLP(nn.Module):
-    """Two linear layers with an activation between them, four times as wide inside."""
+    """Two linear layers with an activation between them, wider inside."""
 
-    def __init__(self, width: int, activation: Activation) -> None:
+    def __init__(self, width: int, n_hidden: int, activation: Activation) -> None:
         super().__init__()
-        self.c_fc = nn.Linear(width, 4 * width)
+        self.c_fc = nn.Linear(width, n_hidden)
         self.gelu = QuickGELU() if activation == "quick_gelu" else nn.GELU()
-        self.c_proj = nn.Linear(4 * width, width)
+        self.c_proj = nn.Linear(n_hidden, width)
 
     def forward(self, x: Tensor) -> Tensor:
         """`[..., width]` → the same."""
@@ -93,12 +93,14 @@ class MLP(nn.Module):
 class ResidualAttentionBlock(nn.Module):
     """Attention, then the MLP, each over a layer norm and added to its input."""
 
-    def __init__(self, width: int, heads: int, activation: Activation, causal: bool) -> None:
+    def __init__(
+        self, width: int, heads: int, n_hidden: int, activation: Activation, causal: bool
+    ) -> None:
         super().__init__()
         self.ln_1 = LayerNorm(width)
         self.attn = Attention(width, heads, causal)
         self.ln_2 = LayerNorm(width)
-        self.mlp = MLP(width, activation)
+        self.mlp = MLP(width, n_hidden, activation)
 
     def forward(self, x: Tensor, rows: Tensor | None = None) -> Tensor:
         """`[B, T, width]` → the same; with `rows` `[B]`, only that row of each: `[B, 1, width]`."""
@@ -109,15 +111,17 @@ class ResidualAttentionBlock(nn.Module):
 
 
 class Transformer(nn.Module):
-    """A stack of blocks. `causal` lets a token see only itself and what came before it."""
+    """The blocks of a tower. `causal` lets a token see only itself and what came before it."""
 
     def __init__(
-        self, width: int, layers: int, heads: int, activation: Activation, causal: bool = False
+        self, sizes: VisionConfig | TextConfig, activation: Activation, causal: bool = False
     ) -> None:
         super().__init__()
-        self.width = width
+        assert isinstance(sizes.layers, int), "a ModifiedResNet has no such blocks"
+        self.width = sizes.width
         self.resblocks = nn.ModuleList(
-            ResidualAttentionBlock(width, heads, activation, causal) for _ in range(layers)
+            ResidualAttentionBlock(sizes.width, sizes.n_heads, sizes.n_hidden, activation, causal)
+            for _ in range(sizes.layers)
         )
         self.reset_parameters()
 

@@ -36,7 +36,7 @@ class VisionTransformer(nn.Module):
         self.class_embedding = nn.Parameter(width**-0.5 * torch.randn(width))
         self.positional_embedding = nn.Parameter(width**-0.5 * torch.randn(positions, width))
         self.ln_pre = LayerNorm(width)
-        self.transformer = Transformer(width, config.layers, config.n_heads, activation)
+        self.transformer = Transformer(config, activation)
         self.ln_post = LayerNorm(width)
         self.proj = nn.Parameter(width**-0.5 * torch.randn(width, embed_dim))
 

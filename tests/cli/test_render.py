@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 from clipsearch.cli import render
+from clipsearch.clip.transfer import Download
 from clipsearch.indexer.report import SkippedFile
 
 
@@ -163,7 +164,7 @@ def test_a_download_is_told_at_its_start_now_and_then_and_at_its_end(
     seconds = iter((0.0, 0.0, 0.0, 1.0, 6.0, 6.0, 7.0))
     tell = render.DownloadLines(interval_seconds=5.0, clock=lambda: next(seconds))
     for n_bytes in (0, 10_000_000, 40_000_000, 50_000_000):
-        tell(n_bytes, 50_000_000)
+        tell(Download(n_bytes, 50_000_000))
     lines = capfdbinary.readouterr().err.decode().splitlines()
     assert [line.removeprefix("fetching the model: ") for line in lines] == [
         "0 B of 50.0 MB",

@@ -70,7 +70,7 @@ def test_saving_again_replaces_and_leaves_nothing_else(tmp_path: Path) -> None:
 def test_a_save_that_fails_leaves_what_was_there(tmp_path: Path) -> None:
     write_bundle(tmp_path / "tiny", seed=1)
     before = (tmp_path / "tiny" / "model.safetensors").read_bytes()
-    with pytest.raises(FileNotFoundError):
+    with pytest.raises(BrokenCheckpoint, match=r"absent\.gz"):
         save_bundle(tmp_path / "tiny", random_weights(), tmp_path / "absent.gz", MANIFEST)
     assert (tmp_path / "tiny" / "model.safetensors").read_bytes() == before
     assert [path.name for path in tmp_path.iterdir()] == ["tiny"]

@@ -12,10 +12,12 @@ from threading import Event
 from types import SimpleNamespace
 
 import pytest
+from filelock import FileLock
 
 from clipsearch.clip import download
 from clipsearch.clip.download import ModelCache, fetch
 from clipsearch.clip.published import RemoteFile
+from clipsearch.clip.transfer import Download
 from clipsearch.errors import ChecksumMismatch, ModelError, ModelUnavailable
 from clipsearch.settings import Settings
 from tests.clip.servers import CONTENT, Server, serving
@@ -38,15 +40,13 @@ def left_behind(cache: Path) -> list[str]:
 
 
 def test_a_file_arrives_whole_and_progress_is_told(server: Server, tmp_path: Path) -> None:
-    progress: list[tuple[int, int]] = []
-    cache = ModelCache(
-        tmp_path / "new", on_progress=lambda done, total: progress.append((done, total))
-    )
+    progress: list[Download] = []
+    cache = ModelCache(tmp_path / "new", on_progress=progress.append)
     path = fetch(server.file, "Tiny.pt", WHAT, cache)
     assert path.read_bytes() == CONTENT
     assert left_behind(cache.folder) == ["Tiny.pt"]
-    assert [total for _, total in progress] == [len(CONTENT)] * len(progress)
-    assert progress[-1][0] == len(CONTENT)
+    assert [now.bytes_total for now in progress] == [len(CONTENT)] * len(progress)
+    assert progress[-1] == Download(len(CONTENT), len(CONTENT))
     assert 2 <= len(progress) <= 3
 
 
@@ -225,6 +225,27 @@ def test_eight_at_once_download_once(server: Server, tmp_path: Path) -> None:
         paths = list(pool.map(lambda _: get(server, tmp_path), range(8)))
     assert {path.read_bytes() for path in paths} == {CONTENT}
     assert len(server.requests) == 1
+
+
+def test_who_has_to_wait_for_another_download_is_told(server: Server, tmp_path: Path) -> None:
+    told: list[Download] = []
+    waits, other = Event(), FileLock(tmp_path / ".Tiny.pt.lock")
+
+    def tell(now: Download) -> None:
+        told.append(now)
+        waits.set()
+
+    other.acquire()
+    with ThreadPoolExecutor(1) as pool:
+        fetching = pool.submit(
+            fetch, server.file, "Tiny.pt", WHAT, ModelCache(tmp_path, on_progress=tell)
+        )
+        try:
+            assert waits.wait(30)
+        finally:
+            other.release()
+        assert fetching.result(30).read_bytes() == CONTENT
+    assert told[0].is_waiting and not any(now.is_waiting for now in told[1:])
 
 
 def test_a_full_disk_is_foreseen(

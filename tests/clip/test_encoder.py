@@ -1,21 +1,21 @@
 from __future__ import annotations
 
+import shutil
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 from PIL import Image
+from safetensors.torch import load_file, save_file
 
-from clipsearch.clip.bundle import Bundle, load_bundle
+from clipsearch.clip.bundle import load_bundle
 from clipsearch.clip.config import OPENAI_CONFIGS, ClipConfig
 from clipsearch.clip.download import ModelCache
 from clipsearch.clip.encoder import CHUNK_SIZE, Encoder, PixelArray, has_fast_bfloat16
-from clipsearch.clip.manifest import Manifest
-from clipsearch.clip.model import CLIP
-from clipsearch.clip.preprocess import Preprocess
-from clipsearch.clip.tokenizer import Tokenizer
+from clipsearch.clip.manifest import WEIGHTS_FILE
 from clipsearch.errors import BrokenCheckpoint, SettingsError, UnknownModel
 from clipsearch.vectors import FloatArray
 from tests.clip.tiny import RESNET, VIT, write_bundle
@@ -30,7 +30,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def encoder(folder: Path) -> Encoder:
-    return Encoder(load_bundle(folder), device="cpu", precision="float32")
+    return Encoder(folder, device="cpu", precision="float32")
 
 
 def random_pixels(n: int, size: int = 32) -> PixelArray:
@@ -64,19 +64,13 @@ def test_vectors_are_those_of_the_model_at_unit_length(encoder: Encoder, folder:
     np.testing.assert_allclose(found, wanted, atol=1e-6)
 
 
-def test_pixels_meet_the_model_as_preprocess_makes_them(
-    encoder: Encoder, folder: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    bundle, met = load_bundle(folder), []
-
-    def encode_image(image: torch.Tensor) -> torch.Tensor:
-        met.append(image.clone())
-        return torch.ones(len(image), 16)
-
-    monkeypatch.setattr(bundle.model, "encode_image", encode_image)
+def test_pixels_meet_the_model_as_preprocess_makes_them(folder: Path) -> None:
+    met: list[torch.Tensor] = []
+    encoder = Encoder(folder, "cpu", "float32")
+    encoder.image_tower().register_forward_pre_hook(lambda _, given: met.append(given[0].clone()))
     image = Image.fromarray(random_pixels(1, 47)[0])
-    Encoder(bundle, "cpu", "float32").encode_images([image])
-    assert torch.equal(met[0][0], bundle.preprocess(image))  # to the last bit
+    encoder.encode_images([image])
+    assert torch.equal(met[0][0], load_bundle(folder).preprocess(image))  # to the last bit
 
 
 def test_texts_are_those_of_the_model_on_padded_tokens(encoder: Encoder, folder: Path) -> None:
@@ -101,7 +95,7 @@ def test_a_control_token_typed_by_a_user_does_not_end_the_text(encoder: Encoder)
 
 @pytest.mark.parametrize("precision", ["float32", "bfloat16"])
 def test_the_size_of_a_batch_does_not_matter(precision: str, folder: Path) -> None:
-    encoder = Encoder(load_bundle(folder), "cpu", precision)
+    encoder = Encoder(folder, "cpu", precision)
     pixels = random_pixels(CHUNK_SIZE["cpu"] + 3)
     together = encoder.encode_pixels(pixels)
     apart = np.concatenate([encoder.encode_pixels(pixels[i : i + 1]) for i in (0, 20, 33)])
@@ -127,21 +121,17 @@ def test_nothing_in_gives_nothing_out(encoder: Encoder) -> None:
 @pytest.mark.parametrize("config", [VIT, RESNET], ids=["vit", "resnet"])
 def test_bfloat16_points_where_float32_does(config: ClipConfig, tmp_path: Path) -> None:
     folder = write_bundle(tmp_path / "tiny", config)
-    exact, fast = (Encoder(load_bundle(folder), "cpu", p) for p in ("float32", "bfloat16"))
+    exact, fast = (Encoder(folder, "cpu", p) for p in ("float32", "bfloat16"))
     pixels = random_pixels(8)
     assert cosines(exact.encode_pixels(pixels), fast.encode_pixels(pixels)).min() >= 0.999
     assert cosines(exact.encode_texts(TEXTS), fast.encode_texts(TEXTS)).min() >= 0.999
 
 
-def test_bfloat16_points_where_float32_does_at_the_size_of_vit_b_32() -> None:
-    config = OPENAI_CONFIGS["ViT-B/32"]
-    tokenizer = Tokenizer.from_merges([("a", "b")])
-    manifest = Manifest("random", config, Preprocess(224).to_dict())
-    torch.manual_seed(0)
-    bundle = Bundle(CLIP(config).eval(), tokenizer, Preprocess(224), manifest)
+def test_bfloat16_points_where_float32_does_at_the_size_of_vit_b_32(tmp_path: Path) -> None:
+    folder = write_bundle(tmp_path / "b32", replace(OPENAI_CONFIGS["ViT-B/32"], text=VIT.text))
     pixels = random_pixels(4, 224)
-    exact = Encoder(bundle, "cpu", "float32").encode_pixels(pixels)
-    fast = Encoder(bundle, "cpu", "bfloat16").encode_pixels(pixels)  # converts the same weights
+    exact = Encoder(folder, "cpu", "float32").encode_pixels(pixels)
+    fast = Encoder(folder, "cpu", "bfloat16").encode_pixels(pixels)
     assert cosines(exact, fast).min() >= 0.999
     assert np.abs(exact - fast).max() > 0  # it did compute otherwise
 
@@ -171,11 +161,24 @@ def test_pixels_of_another_kind_are_refused(encoder: Encoder, pixels: PixelArray
 
 
 def test_a_model_that_gives_nan_is_named(folder: Path) -> None:
-    bundle = load_bundle(folder)
+    encoder = Encoder(folder, "cpu")
     with torch.no_grad():
-        bundle.model.visual.proj.fill_(torch.nan)
+        encoder.image_tower().get_parameter("proj").fill_(torch.nan)
     with pytest.raises(BrokenCheckpoint, match="the model tiny gives no usable vector"):
-        Encoder(bundle, "cpu").encode_pixels(random_pixels(1))
+        encoder.encode_pixels(random_pixels(1))
+
+
+def test_only_the_tower_that_is_needed_is_read(folder: Path, tmp_path: Path) -> None:
+    shutil.copytree(folder, tmp_path / "half")
+    weights = load_file(folder / WEIGHTS_FILE)
+    images = {name: tensor for name, tensor in weights.items() if name.startswith("visual.")}
+    save_file(images, tmp_path / "half" / WEIGHTS_FILE)
+    encoder = Encoder(tmp_path / "half", "cpu", "float32")
+    assert encoder.encode_pixels(random_pixels(2)).shape == (2, 16)
+    with pytest.raises(
+        BrokenCheckpoint, match=r"half/model\.safetensors.*positional_embedding' is"
+    ):
+        encoder.encode_texts(["red"])
 
 
 def test_a_folder_can_be_loaded(folder: Path, encoder: Encoder, tmp_path: Path) -> None:

@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
-from safetensors.torch import save_file
+from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from clipsearch.clip.config import ClipConfig, VisionConfig
@@ -33,6 +33,12 @@ pytestmark = pytest.mark.filterwarnings("ignore:`torch.jit")
 
 GELU = replace(VIT, activation="gelu")
 # Heads of 32 channels, which no shape shows.
+# As ViT-g and bigG have them: MLPs of another width, which open_clip writes as a ratio.
+WIDE = replace(
+    GELU,
+    vision=replace(GELU.vision, mlp_width=279, heads=4),
+    text=replace(GELU.text, mlp_width=320),
+)
 NARROW = replace(
     VIT, vision=replace(VIT.vision, heads=2), text=replace(VIT.text, heads=2), activation="gelu"
 )
@@ -60,6 +66,7 @@ def model_cfg(config: ClipConfig) -> dict[str, Any]:
             "width": vision.width,
             "patch_size": vision.patch_size,
             "head_width": pooled // vision.n_heads,
+            "mlp_ratio": vision.n_hidden / vision.width,
         },
         "text_cfg": {
             "context_length": text.context_length,
@@ -67,6 +74,7 @@ def model_cfg(config: ClipConfig) -> dict[str, Any]:
             "width": text.width,
             "heads": text.n_heads,
             "layers": text.layers,
+            "mlp_ratio": text.n_hidden / text.width,
         },
     }
 
@@ -196,7 +204,9 @@ def clip_of(config: ClipConfig, weights: dict[str, Tensor]) -> Any:
     return model
 
 
-@pytest.mark.parametrize("config", [VIT, GELU, NARROW], ids=["quick_gelu", "gelu", "narrow heads"])
+@pytest.mark.parametrize(
+    "config", [VIT, GELU, NARROW, WIDE], ids=["quick_gelu", "gelu", "narrow heads", "wide mlps"]
+)
 @pytest.mark.parametrize("save", [save_open_clip, save_transformers])
 @torch.inference_mode()
 def test_a_model_with_its_config_answers_as_its_own_library(
@@ -210,7 +220,7 @@ def test_a_model_with_its_config_answers_as_its_own_library(
     as_bytes = (pixels * 255).round().to(torch.uint8)
     mean, std = (torch.tensor(SHOWN[key]).view(3, 1, 1) for key in ("mean", "std"))
     shown = (as_bytes / 255 - mean) / std
-    tokens = encoder._bundle.tokenizer.tokenize(TEXTS, 12, truncate=True)
+    tokens = encoder._tokens(TEXTS)
     if save is save_open_clip:
         wanted = [theirs.encode_image(shown), theirs.encode_text(torch.from_numpy(tokens).long())]
     else:
@@ -223,6 +233,72 @@ def test_a_model_with_its_config_answers_as_its_own_library(
     for ours, other in zip(found, wanted, strict=True):
         unit = torch.nn.functional.normalize(other, dim=-1).numpy()
         np.testing.assert_allclose(ours, unit, atol=1e-5)
+
+
+def split_in_two(folder: Path, file: str) -> None:
+    """What transformers does with a model that is too large for one file."""
+    weights = load_file(folder / file)
+    names = sorted(weights)
+    parts = {f"part-{n}.safetensors": names[n::2] for n in range(2)}
+    for part, inside in parts.items():
+        save_file({name: weights[name] for name in inside}, folder / part)
+    places = {name: part for part, inside in parts.items() for name in inside}
+    (folder / f"{file}.index.json").write_text(json.dumps({"weight_map": places}))
+    (folder / file).unlink()
+
+
+@pytest.mark.parametrize(
+    ("save", "file"),
+    [(save_open_clip, "open_clip_model.safetensors"), (save_transformers, "model.safetensors")],
+)
+def test_weights_in_several_files_are_put_together(
+    save: Callable[..., Any], file: str, cache: ModelCache, tmp_path: Path
+) -> None:
+    save(GELU, weights_of(GELU), tmp_path / "model")
+    wanted = vectors(tmp_path / "model", cache)
+    split_in_two(tmp_path / "model", file)
+    np.testing.assert_array_equal(vectors(tmp_path / "model", cache), wanted)
+    index = tmp_path / "model" / f"{file}.index.json"
+    np.testing.assert_array_equal(vectors(index, cache), wanted)
+
+
+def test_transformers_own_shards_are_read(cache: ModelCache, tmp_path: Path) -> None:
+    theirs = save_transformers(GELU, weights_of(GELU), tmp_path / "model")
+    wanted = vectors(tmp_path / "model", cache)
+    (tmp_path / "model" / "model.safetensors").unlink()
+    theirs.save_pretrained(tmp_path / "model", max_shard_size="100KB")
+    assert len(list((tmp_path / "model").glob("model-0*.safetensors"))) > 1
+    np.testing.assert_array_equal(vectors(tmp_path / "model", cache), wanted)
+
+
+@pytest.mark.parametrize(
+    ("places", "reason"),
+    [
+        ({"a": "absent.safetensors"}, "its part absent.safetensors is missing"),
+        ({"a": "../secret.safetensors"}, "no file beside it"),
+        ({"a": "/etc/passwd"}, "no file beside it"),
+        ({"a": 3}, "no file beside it"),
+        ({}, "it has no weight_map"),
+    ],
+)
+def test_an_index_that_names_other_places_is_refused(
+    places: dict[str, Any], reason: str, cache: ModelCache, tmp_path: Path
+) -> None:
+    save_transformers(VIT, weights_of(VIT), tmp_path / "model")
+    (tmp_path / "model" / "model.safetensors").unlink()
+    index = tmp_path / "model" / "model.safetensors.index.json"
+    index.write_text(json.dumps({"weight_map": places}))
+    with pytest.raises(BrokenCheckpoint, match=r"index\.json cannot be used") as caught:
+        find_model(tmp_path / "model", cache)
+    assert reason in str(caught.value) and "\n" not in str(caught.value)
+
+
+def test_a_part_of_another_model_is_refused(cache: ModelCache, tmp_path: Path) -> None:
+    save_transformers(VIT, weights_of(VIT), tmp_path / "model")
+    split_in_two(tmp_path / "model", "model.safetensors")
+    save_file({"alien": torch.zeros(3)}, tmp_path / "model" / "part-1.safetensors")
+    with pytest.raises(BrokenCheckpoint, match=r"index\.json cannot be used"):
+        find_model(tmp_path / "model", cache)
 
 
 def test_what_the_config_says_makes_another_model(cache: ModelCache, tmp_path: Path) -> None:

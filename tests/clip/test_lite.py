@@ -12,7 +12,7 @@ import pytest
 import torch
 from PIL import Image
 
-from clipsearch.clip.bundle import load_bundle, save_bundle, to_half
+from clipsearch.clip.bundle import save_bundle, to_half
 from clipsearch.clip.config import ClipConfig, TextConfig, VisionConfig
 from clipsearch.clip.encoder import Encoder
 from clipsearch.clip.lite import LiteEncoder
@@ -33,7 +33,18 @@ ODD = ClipConfig(
     text=TextConfig(context_length=7, vocab_size=VIT.text.vocab_size, width=40, heads=5, layers=1),
     activation="gelu",
 )
-CONFIGS = {"ViT": VIT, "ViT with GELU": replace(VIT, activation="gelu"), "odd": ODD, "RN": RESNET}
+WIDE = replace(
+    ODD,
+    vision=replace(ODD.vision, mlp_width=101),
+    text=replace(ODD.text, mlp_width=77),
+)
+CONFIGS = {
+    "wide": WIDE,
+    "ViT": VIT,
+    "ViT with GELU": replace(VIT, activation="gelu"),
+    "odd": ODD,
+    "RN": RESNET,
+}
 
 # What is imported by the end of a run of the command line, without modules inside packages.
 PROGRAM = (
@@ -55,8 +66,7 @@ def bundle_of(folder: Path, config: ClipConfig, dtype: str = "float32") -> Path:
 
 
 def both(folder: Path) -> tuple[LiteEncoder, Encoder]:
-    torch_encoder = Encoder(load_bundle(folder), device="cpu", precision="float32")
-    return LiteEncoder(folder, "cpu", "float32"), torch_encoder
+    return LiteEncoder(folder, "cpu", "float32"), Encoder(folder, "cpu", "float32")
 
 
 @pytest.mark.parametrize("dtype", ["float32", "float16", "bfloat16"])

@@ -11,6 +11,7 @@ from clipsearch.clip import merges
 from clipsearch.clip.download import ModelCache
 from clipsearch.clip.merges import find_clip_merges, merges_for
 from clipsearch.clip.registry import CLIP_MERGES, CLIP_MERGES_FILE
+from clipsearch.clip.tokenizer import Tokenizer, packed_merges
 from clipsearch.errors import ModelUnavailable
 
 CONTENT = gzip.compress(b"#version\na b\n")
@@ -32,6 +33,17 @@ def put(folder: Path, content: bytes = CONTENT) -> Path:
 
 def test_an_installed_open_clip_has_them(openai_merges_path: Path, tmp_path: Path) -> None:
     assert find_clip_merges(ModelCache(tmp_path, offline=True)) == openai_merges_path
+
+
+def test_a_bundle_keeps_only_the_merges_in_use_and_tokenizes_the_same(
+    openai_merges_path: Path, openai_tokenizer: Tokenizer, tmp_path: Path
+) -> None:
+    (tmp_path / "packed").write_bytes(packed_merges(openai_merges_path))
+    packed = Tokenizer.from_file(tmp_path / "packed")
+    assert vars(packed)["_ranks"] == vars(openai_tokenizer)["_ranks"]
+    assert (packed.vocab_size, packed.end_token) == (49408, 49407)
+    assert (tmp_path / "packed").stat().st_size < 250_000 < openai_merges_path.stat().st_size
+    assert packed_merges(tmp_path / "packed") == (tmp_path / "packed").read_bytes()
 
 
 @pytest.mark.usefixtures("nowhere")

@@ -15,6 +15,7 @@ from safetensors.torch import save_file
 from clipsearch.clip import models, registry
 from clipsearch.clip.bundle import load_bundle
 from clipsearch.clip.download import ModelCache
+from clipsearch.clip.intact import SEEN_FOLDER
 from clipsearch.clip.models import find_model, remove_model
 from clipsearch.clip.published import PUBLISHED_MODELS, PublishedModel
 from clipsearch.errors import (
@@ -45,7 +46,7 @@ def test_a_bundle_is_found_where_it_lies(cache: ModelCache, tmp_path: Path) -> N
     folder = write_bundle(tmp_path / "tiny")
     assert find_model(folder, cache) == folder
     assert find_model(str(folder), cache) == folder
-    assert not cache.folder.exists()
+    assert [path.name for path in cache.folder.iterdir()] == [SEEN_FOLDER]
 
 
 def test_a_weights_file_is_converted_once(cache: ModelCache, weights_file: Path) -> None:
@@ -256,6 +257,7 @@ def test_finding_a_bundle_imports_no_torch(tmp_path: Path) -> None:
         "import sys; from pathlib import Path\n"
         "from clipsearch.clip.models import find_model\n"
         "from clipsearch.clip.download import ModelCache\n"
-        f"find_model({str(folder)!r}, ModelCache(Path('cache'))); assert 'torch' not in sys.modules"
+        f"find_model({str(folder)!r}, ModelCache(Path({str(tmp_path / 'cache')!r})))\n"
+        "assert 'torch' not in sys.modules"
     )
     subprocess.run([sys.executable, "-c", program], check=True)

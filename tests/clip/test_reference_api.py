@@ -10,8 +10,10 @@ from PIL import Image
 
 from clipsearch import clip
 from clipsearch.clip.bundle import load_bundle
+from clipsearch.clip.config import ClipConfig
+from clipsearch.clip.model import CLIP, build_model
 from clipsearch.errors import BrokenCheckpoint, ChecksumMismatch
-from tests.clip.tiny import RESNET, write_bundle
+from tests.clip.tiny import RESNET, VIT, random_weights, write_bundle
 
 
 @pytest.fixture(scope="module")
@@ -129,3 +131,40 @@ def test_too_long_a_text_is_a_runtime_error_unless_it_may_be_cut() -> None:
         clip.tokenize("a b c d", context_length=5)
     cut = clip.tokenize("a b c d", context_length=5, truncate=True)
     assert cut[0].tolist()[-1] == 49407
+
+
+HALVED = ("conv", "in_proj", "out_proj", "c_fc", "c_proj", "q_proj", "k_proj", "v_proj")
+HALVED += ("text_projection", "visual.proj", "downsample.0")
+
+
+@pytest.mark.parametrize("config", [VIT, RESNET], ids=["vit", "resnet"])
+def test_a_model_is_built_from_a_state_dict_with_the_dtypes_of_the_reference(
+    config: ClipConfig,
+) -> None:
+    numbers = {"input_resolution": torch.tensor(32), "context_length": torch.tensor(12)}
+    weights = random_weights(config)
+    built = build_model({**weights, **numbers, "vocab_size": torch.tensor(519)})
+    assert not built.training and built.dtype == torch.float16
+    for name, tensor in built.state_dict().items():
+        halved = any(part in name for part in HALVED) and tensor.is_floating_point()
+        assert tensor.dtype == (torch.float16 if halved else weights[name].dtype), name
+    tokens = torch.randint(0, 519, (2, 12))
+    with torch.no_grad():
+        exact = CLIP(config)
+        exact.load_state_dict(weights)
+        wanted = exact.eval().encode_text(tokens)
+        torch.testing.assert_close(built.float().encode_text(tokens), wanted, rtol=0.02, atol=0.02)
+
+
+def test_the_module_of_the_reference_is_there_without_a_model_having_been_loaded() -> None:
+    program = "from clipsearch import clip; clip.model.convert_weights, clip.model.build_model"
+    subprocess.run([sys.executable, "-c", program], check=True)
+
+
+def test_a_state_dict_of_something_else_is_refused() -> None:
+    weights = random_weights(VIT)
+    with pytest.raises(BrokenCheckpoint, match="not those of a CLIP"):
+        build_model({**weights, "classifier.weight": torch.zeros(3)})
+    del weights["visual.proj"], weights["ln_final.weight"]
+    with pytest.raises(BrokenCheckpoint, match="is missing"):
+        build_model(weights)

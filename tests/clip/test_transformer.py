@@ -4,12 +4,13 @@ import pytest
 import torch
 from torch import nn
 
+from clipsearch.clip.config import TextConfig
 from clipsearch.clip.transformer import Attention, LayerNorm, QuickGELU, Transformer
 
 
 def random_transformer(causal: bool) -> Transformer:
     torch.manual_seed(0)
-    stack = Transformer(width=32, layers=3, heads=4, activation="quick_gelu", causal=causal).eval()
+    stack = Transformer(TextConfig(width=32, heads=4, layers=3), "quick_gelu", causal=causal).eval()
     for parameter in stack.parameters():
         nn.init.normal_(parameter, std=0.2)
     return stack
@@ -85,7 +86,7 @@ def test_layer_norm_computes_half_precision_in_float32(dtype: torch.dtype) -> No
 
 def test_new_weights_have_the_spread_of_the_reference() -> None:
     torch.manual_seed(0)
-    stack = Transformer(width=256, layers=8, heads=4, activation="gelu")
+    stack = Transformer(TextConfig(width=256, heads=4, layers=8), "gelu")
     block = stack.resblocks[3]
     spreads = {
         "attn.in_proj_weight": 256**-0.5,
