@@ -64,7 +64,12 @@ class FolderRow(Base):
 
 class ImageRow(Base):
     """A file below a folder. The reason stays with a missing file, so that it is unreadable again
-    when it comes back."""
+    when it comes back.
+
+    `ctime_ns` is NULL if an older version read the file. `unsure_since_ns` is set while a change
+    could hide behind equal dates: since when the file has been seen with these. `decoder` is what
+    could not decode it.
+    """
 
     __tablename__ = "images"
     __table_args__ = (
@@ -92,6 +97,29 @@ class ImageRow(Base):
     taken_at: Mapped[str | None]
     state: Mapped[str]
     reason: Mapped[str | None]
+    ctime_ns: Mapped[int | None] = mapped_column(BigInteger)
+    unsure_since_ns: Mapped[int | None] = mapped_column(BigInteger)
+    decoder: Mapped[str | None]
+
+
+class ProblemRow(Base):
+    """What the last scan of its place could not use and is no image: a folder that cannot be read,
+    a link that leads nowhere, a pipe, a file that went away."""
+
+    __tablename__ = "problems"
+
+    folder_id: Mapped[int] = mapped_column(ForeignKey("folders.folder_id"), primary_key=True)
+    relative_path: Mapped[bytes] = mapped_column(primary_key=True)
+    reason: Mapped[str]
+
+
+class ForgottenRow(Base):
+    """An image that was forgotten, and that the index file may still hold."""
+
+    __tablename__ = "forgotten"
+
+    # Not given by the database: it is the id that the image had.
+    image_id: Mapped[int] = mapped_column(primary_key=True, autoincrement=False)
 
 
 class VectorRow(Base):

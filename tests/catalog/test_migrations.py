@@ -27,7 +27,7 @@ NEXT = """
 import sqlalchemy as sa
 from alembic import op
 
-revision, down_revision, branch_labels, depends_on = "0002", "0001", None, None
+revision, down_revision, branch_labels, depends_on = "0003", "0002", None, None
 
 
 def upgrade():
@@ -49,8 +49,8 @@ def filled(path, add):
 def next_schema(folder: Path, more: str = "") -> Schema:
     """A version after this one, which changes the images by rebuilding their table."""
     scripts = shutil.copytree(current_schema().scripts, folder / "50% more")
-    (scripts / "versions" / "0002_next.py").write_text(NEXT.format(more=more))
-    return Schema((*current_schema().revisions, "0002"), scripts)
+    (scripts / "versions" / "0003_next.py").write_text(NEXT.format(more=more))
+    return Schema((*current_schema().revisions, "0003"), scripts)
 
 
 def prepare_file(path: Path, schema: Schema) -> None:
@@ -110,7 +110,7 @@ def test_a_newer_catalog_is_refused_and_not_a_byte_changes(filled):
     ask(filled, "UPDATE alembic_version SET version_num = '0099'")
     before = contents(filled.parent)
     for create in (False, True):
-        with pytest.raises(CatalogTooNew, match=r"newer version .* 0099, .* 0001.*upgrade"):
+        with pytest.raises(CatalogTooNew, match=r"newer version .* 0099, .* 0002.*upgrade"):
             Catalog.open(filled, create=create)
     assert contents(filled.parent) == before
 
@@ -149,13 +149,13 @@ def test_a_damaged_catalog_is_refused_in_a_sentence(filled):
 def test_an_older_catalog_is_migrated_after_a_copy_was_made(filled, tmp_path):
     before = ask(filled, "SELECT * FROM images")
     prepare_file(filled, next_schema(tmp_path))
-    assert ask(filled, "SELECT version_num FROM alembic_version") == [("0002",)]
+    assert ask(filled, "SELECT version_num FROM alembic_version") == [("0003",)]
     assert ask(filled, "SELECT * FROM images") == [(*row, None) for row in before]
     assert sorted(contents(filled.parent)) == [
         "catalog.sqlite3",
-        "catalog.sqlite3.before-0002",
+        "catalog.sqlite3.before-0003",
     ]
-    with Catalog.open(filled.with_name("catalog.sqlite3.before-0002")) as copy:
+    with Catalog.open(filled.with_name("catalog.sqlite3.before-0003")) as copy:
         assert [record.relative_path for record in copy.images(1)] == [b"a.jpg"]
     with pytest.raises(CatalogTooNew):
         Catalog.open(filled)
@@ -197,7 +197,7 @@ def test_a_migration_that_breaks_references_is_undone(filled, tmp_path):
 def test_a_revision_without_a_script_is_said(filled):
     schema = current_schema()
     with pytest.raises(CatalogError, match=r"migrations in .* cannot be run"):
-        prepare_file(filled, Schema((*schema.revisions, "0002"), schema.scripts))
+        prepare_file(filled, Schema((*schema.revisions, "0003"), schema.scripts))
 
 
 def run_python(program: str, *arguments: object, folder: Path) -> subprocess.Popen[str]:
