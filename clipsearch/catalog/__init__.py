@@ -7,6 +7,7 @@ from clipsearch.catalog.catalog import Catalog
 from clipsearch.catalog.reads import CatalogReads, Snapshot
 from clipsearch.catalog.records import (
     Counts,
+    Failure,
     FolderRecord,
     ImageRecord,
     ImageState,
@@ -19,6 +20,7 @@ __all__ = [
     "Catalog",
     "CatalogReads",
     "Counts",
+    "Failure",
     "FolderRecord",
     "ImageChanges",
     "ImageDetails",

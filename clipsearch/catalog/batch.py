@@ -4,27 +4,54 @@ sees that before the end."""
 from __future__ import annotations
 
 import os
+from collections.abc import Mapping
 from typing import Any, TypedDict, Unpack
 
 import numpy as np
 from numpy.typing import NDArray
-from sqlalchemy import LargeBinary, case, cast, delete, insert, literal, select, update
+from sqlalchemy import (
+    LargeBinary,
+    and_,
+    bindparam,
+    case,
+    cast,
+    delete,
+    insert,
+    literal,
+    select,
+    update,
+)
 
 from clipsearch.catalog import blobs
-from clipsearch.catalog.reads import ImageIds, Snapshot, among, dimension_of
+from clipsearch.catalog.conditions import ImageIds, among, below
+from clipsearch.catalog.reads import Snapshot, dimension_of
 from clipsearch.catalog.records import FolderRecord, ImageState, ModelRecord
-from clipsearch.catalog.tables import FolderRow, ImageRow, LibraryRow, ModelRow, VectorRow
+from clipsearch.catalog.tables import (
+    FolderRow,
+    ForgottenRow,
+    ImageRow,
+    LibraryRow,
+    ModelRow,
+    ProblemRow,
+    VectorRow,
+)
 from clipsearch.errors import CatalogError, ModelMismatch
 
 
 class ImageDetails(TypedDict, total=False):
-    """What may be said of an image when it is added. The state is `present` unless it is given."""
+    """What may be said of an image when it is added. The state is `present` unless it is given.
+
+    See ImageRecord for what the fields mean.
+    """
 
     width: int | None
     height: int | None
     taken_at: str | None
     state: ImageState
     reason: str | None
+    ctime_ns: int | None
+    unsure_since_ns: int | None
+    decoder: str | None
 
 
 class ImageChanges(ImageDetails, total=False):
@@ -35,6 +62,14 @@ class ImageChanges(ImageDetails, total=False):
     size: int
     mtime_ns: int
     content_hash: bytes | None
+
+
+class FileTimes(TypedDict):
+    """What may differ of a file whose content did not change."""
+
+    mtime_ns: int
+    ctime_ns: int | None
+    unsure_since_ns: int | None
 
 
 class Batch(Snapshot):
@@ -79,9 +114,11 @@ class Batch(Snapshot):
         path = cast(literal(prefix, LargeBinary).concat(ImageRow.relative_path), LargeBinary)
         statement = update(ImageRow).where(ImageRow.folder_id == inner.folder_id)
         self._connection.execute(statement.values(folder_id=outer.folder_id, relative_path=path))
+        self.set_problems(inner.folder_id, b"", {})  # whoever scans the outer root meets them again
 
     def remove_folder(self, folder_id: int) -> None:
         """Forget a root that has no images any more. Raises CatalogError if it has."""
+        self.set_problems(folder_id, b"", {})
         self._connection.execute(delete(FolderRow).where(FolderRow.folder_id == folder_id))
 
     def add_image(
@@ -110,15 +147,15 @@ class Batch(Snapshot):
         return _new_id(added.inserted_primary_key)
 
     def update_image(self, image_id: int, **changes: Unpack[ImageChanges]) -> None:
-        """Change some columns of an image. Becoming present forgets the reason; another content
-        forgets the vectors, those of every model."""
+        """Change some columns of an image. Becoming present forgets reason and decoder; another
+        content forgets the vectors, those of every model."""
         if not changes:
             return
         values = _storable(changes)
         if "content_hash" in values:
             self._forget_unless(image_id, values["content_hash"])
         if values.get("state") == "present":
-            values["reason"] = None
+            values |= {"reason": None, "decoder": None}
             self._renew_vectors([image_id])
         statement = update(ImageRow).where(ImageRow.image_id == image_id).values(values)
         if self._connection.execute(statement).rowcount == 0:
@@ -136,6 +173,48 @@ class Batch(Snapshot):
         state = case((ImageRow.reason.is_(None), "present"), else_="unreadable")
         statement = update(ImageRow).where(among(ImageRow.image_id, ids)).values(state=state)
         self._connection.execute(statement)
+
+    def set_times(self, times: Mapping[int, FileTimes]) -> None:
+        """Change the dates of files, by image id, whose content is the one that is known."""
+        names = FileTimes.__annotations__
+        rows = [{"changed_id": image_id, **each} for image_id, each in times.items()]
+        if rows:
+            mine = update(ImageRow).where(ImageRow.image_id == bindparam("changed_id"))
+            values = {name: bindparam(name) for name in names}
+            self._connection.execute(mine.values(values), rows)
+
+    def forget(self, image_ids: ImageIds) -> None:
+        """Remove images and their vectors for good. Index files may still hold them, so their ids
+        stay among the dead until `clear_forgotten`."""
+        ids = np.fromiter(image_ids, np.int64)
+        known = select(VectorRow.image_id).where(among(VectorRow.image_id, ids)).distinct()
+        buried = insert(ForgottenRow).from_select(["image_id"], known)
+        self._connection.execute(buried)
+        self.remove_vectors(ids)
+        self._connection.execute(delete(ImageRow).where(among(ImageRow.image_id, ids)))
+
+    def clear_forgotten(self) -> None:
+        """No index file holds any of the forgotten images now."""
+        self._connection.execute(delete(ForgottenRow))
+
+    def set_problems(self, folder_id: int, place: bytes, problems: Mapping[bytes, str]) -> int:
+        """Make these, reasons by relative path, all the problems of a root at or below a place.
+
+        Returns how many there were.
+        """
+        mine = and_(ProblemRow.folder_id == folder_id, below(ProblemRow.relative_path, place))
+        n_before = self._connection.execute(delete(ProblemRow).where(mine)).rowcount
+        self.add_problems(folder_id, problems)
+        return n_before
+
+    def add_problems(self, folder_id: int, problems: Mapping[bytes, str]) -> None:
+        """Record problems of a root, reasons by relative path, beside those that it has."""
+        rows = [
+            {"folder_id": folder_id, "relative_path": path, "reason": _storable_text(reason)}
+            for path, reason in problems.items()
+        ]
+        if rows:
+            self._connection.execute(insert(ProblemRow).prefix_with("OR REPLACE"), rows)
 
     def put_vectors(self, model_id: int, image_ids: ImageIds, vectors: NDArray[Any]) -> None:
         """Store one vector for each image, `[n, dim]` of any float type, in place of older ones.

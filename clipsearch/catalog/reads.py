@@ -3,7 +3,7 @@ one, a snapshot, or the one inside a batch. Nothing here writes."""
 
 from __future__ import annotations
 
-import json
+import os
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
@@ -12,18 +12,32 @@ from typing import Any
 
 import numpy as np
 from sqlalchemy import Connection, Row, Select, and_, func, or_, select, text, union
-from sqlalchemy.sql.elements import ColumnElement
 
 from clipsearch.catalog import blobs
+from clipsearch.catalog.conditions import ABSENT, ImageIds, among, below
 from clipsearch.catalog.database import in_words
-from clipsearch.catalog.records import Counts, FolderRecord, ImageRecord, ModelRecord, VectorBatch
-from clipsearch.catalog.tables import FolderRow, ImageRow, LibraryRow, ModelRow, VectorRow
+from clipsearch.catalog.records import (
+    Counts,
+    Failure,
+    FolderRecord,
+    ImageRecord,
+    ModelRecord,
+    VectorBatch,
+)
+from clipsearch.catalog.tables import (
+    Base,
+    FolderRow,
+    ForgottenRow,
+    ImageRow,
+    LibraryRow,
+    ModelRow,
+    ProblemRow,
+    VectorRow,
+)
 from clipsearch.errors import CatalogError
 from clipsearch.vectors import FloatArray, HalfArray, IdArray
 
 ROWS_AT_ONCE = 1000  # well below SQLite's limit of 32,766 parameters, 999 in old versions
-
-ImageIds = Iterable[int] | IdArray
 
 # In the order of ImageRecord's fields.
 _IMAGE_COLUMNS = (
@@ -39,19 +53,10 @@ _IMAGE_COLUMNS = (
     ImageRow.taken_at,
     ImageRow.state,
     ImageRow.reason,
+    ImageRow.ctime_ns,
+    ImageRow.unsure_since_ns,
+    ImageRow.decoder,
 )
-
-# Few, and found through the index on the state. "Not one of these" is far cheaper than a look at
-# the state of every image.
-_ABSENT = select(ImageRow.image_id).where(ImageRow.state.in_(("missing", "unreadable")))
-
-
-def among(column: ColumnElement[int] | Any, image_ids: ImageIds) -> ColumnElement[bool]:
-    """The condition that a column is one of these ids, however many there are."""
-    ids = image_ids if isinstance(image_ids, np.ndarray) else np.fromiter(image_ids, np.int64)
-    listed = func.json_each(json.dumps(ids.tolist())).table_valued("value")
-    condition: ColumnElement[bool] = column.in_(select(listed.c.value))
-    return condition
 
 
 class CatalogReads(ABC):
@@ -101,11 +106,11 @@ class CatalogReads(ABC):
             rows = connection.execute(_folders().order_by(FolderRow.path)).all()
         return [FolderRecord(*row) for row in rows]
 
-    def images(self, folder_id: int) -> Iterator[ImageRecord]:
-        """Every image of a root in every state, by path; streamed from one committed state."""
-        statement = (
-            _images().where(ImageRow.folder_id == folder_id).order_by(ImageRow.relative_path)
-        )
+    def images(self, folder_id: int, place: bytes = b"") -> Iterator[ImageRecord]:
+        """Every image of a root in every state, or those at or below a relative path, by path;
+        streamed from one committed state."""
+        mine = and_(ImageRow.folder_id == folder_id, below(ImageRow.relative_path, place))
+        statement = _images().where(mine).order_by(ImageRow.relative_path)
         with self._reading() as connection:
             for rows in connection.execute(statement).partitions(ROWS_AT_ONCE):
                 for row in rows:
@@ -146,24 +151,32 @@ class CatalogReads(ABC):
             default=None,
         )
 
-    def unreadable(self) -> list[ImageRecord]:
-        """The files that could not be read, with their reasons, by path."""
-        statement = (
-            _images()
-            .where(ImageRow.state == "unreadable")
-            .order_by(FolderRow.path, ImageRow.relative_path)
-        )
+    def failures(self) -> list[Failure]:
+        """What could not be used, image or not, with the reasons, by path."""
+        found: dict[tuple[bytes, bytes], Failure] = {}
         with self._reading() as connection:
-            return [ImageRecord(*row) for row in connection.execute(statement)]
+            # A problem is newer than what was said of an image that was at its path before.
+            for row in (ImageRow, ProblemRow):
+                statement = select(FolderRow.path, row.relative_path, row.reason).join(
+                    FolderRow, FolderRow.folder_id == row.folder_id
+                )
+                if row is ImageRow:
+                    statement = statement.where(ImageRow.state == "unreadable")
+                found |= {(f[0], f[1]): Failure(*f) for f in connection.execute(statement)}
+        return sorted(found.values(), key=lambda failure: os.fsencode(failure.path))
 
     def counts(self) -> Counts:
         """How many images are in each state, and how many vectors there are."""
         by_state = select(ImageRow.state, func.count()).group_by(ImageRow.state)
         with self._reading() as connection:
             n = {state: count for state, count in connection.execute(by_state)}
-            n_vectors = connection.execute(select(func.count()).select_from(VectorRow)).scalar_one()
+            n_vectors, n_problems = (_count(connection, row) for row in (VectorRow, ProblemRow))
         return Counts(
-            n.get("present", 0), n.get("missing", 0), n.get("unreadable", 0), vectors=n_vectors
+            n.get("present", 0),
+            n.get("missing", 0),
+            n.get("unreadable", 0),
+            vectors=n_vectors,
+            problems=n_problems,
         )
 
     def folder_counts(self) -> dict[int, int]:
@@ -232,7 +245,7 @@ class CatalogReads(ABC):
         statement = (
             select(VectorRow.image_id, VectorRow.vector, VectorRow.crc32, VectorRow.vector_id)
             .where(VectorRow.model_id == model_id, VectorRow.vector_id > after_vector_id)
-            .where(VectorRow.image_id.not_in(_ABSENT))
+            .where(VectorRow.image_id.not_in(ABSENT))
             .order_by(VectorRow.vector_id)
         )
         with self._reading() as connection:
@@ -264,7 +277,7 @@ class CatalogReads(ABC):
 
     def dead_ids(self, model_id: int, through_vector_id: int) -> IdArray:
         """The images that an index of the vectors up to a revision must not return: those that are
-        not present or have no vector now, and those with a newer one. Ascending.
+        not present, forgotten or without a vector now, and those with a newer one. Ascending.
 
         So that index without these, and the vectors after the revision, make up the library.
         """
@@ -277,12 +290,17 @@ class CatalogReads(ABC):
         stripped = select(ImageRow.image_id).where(~has_vector.exists())
         is_present = select(func.count()).where(ImageRow.state == "present")
         with self._reading() as connection:
-            parts = [_ABSENT, newer]
+            parts = [ABSENT, newer, select(ForgottenRow.image_id)]
             # Looking at every image for one without a vector is slow, and mostly there is none.
             if connection.execute(is_present).scalar_one() != _n_vectors(connection, model_id):
                 parts.append(stripped)
             found = connection.execute(union(*parts)).scalars()
             return np.unique(np.fromiter(found, dtype=np.int64))
+
+    def forgotten_count(self) -> int:
+        """How many forgotten images the index file may still hold."""
+        with self._reading() as connection:
+            return _count(connection, ForgottenRow)
 
     def _fact(self, key: str) -> str | None:
         with self._reading() as connection:
@@ -329,6 +347,10 @@ def _relative(path: bytes, folder: bytes) -> bytes | None:
     return path[len(beginning) :] if path.startswith(beginning) else None
 
 
+def _count(connection: Connection, row: type[Base]) -> int:
+    return connection.execute(select(func.count()).select_from(row)).scalar_one()
+
+
 def dimension_of(connection: Connection, model_id: int) -> int:
     statement = select(ModelRow.dimension).where(ModelRow.model_id == model_id)
     dimension = connection.execute(statement).scalar_one_or_none()
@@ -340,7 +362,7 @@ def dimension_of(connection: Connection, model_id: int) -> int:
 def _n_vectors(connection: Connection, model_id: int) -> int:
     # All minus the few of absent images: both numbers come from an index alone.
     mine = select(func.count()).select_from(VectorRow).where(VectorRow.model_id == model_id)
-    absent = mine.where(VectorRow.image_id.in_(_ABSENT))
+    absent = mine.where(VectorRow.image_id.in_(ABSENT))
     return connection.execute(mine).scalar_one() - connection.execute(absent).scalar_one()
 
 

@@ -67,6 +67,9 @@ class ImageRecord:
     taken_at: str | None
     state: ImageState
     reason: str | None
+    ctime_ns: int | None = None  # None: read by a version that did not ask
+    unsure_since_ns: int | None = None  # None: another content would show in size or dates
+    decoder: str | None = None  # which one could not decode it
 
     @property
     def path_bytes(self) -> bytes:
@@ -78,13 +81,28 @@ class ImageRecord:
 
 
 @dataclass(frozen=True, slots=True)
+class Failure:
+    """What could not be used below a root, and why."""
+
+    folder_path: bytes  # absolute
+    relative_path: bytes  # to the folder
+    reason: str
+
+    @property
+    def path(self) -> Path:
+        return Path(os.fsdecode(os.path.join(self.folder_path, self.relative_path)))
+
+
+@dataclass(frozen=True, slots=True)
 class Counts:
-    """How many images are in each state, and how many vectors there are of every model."""
+    """How many images are in each state, how many vectors there are of every model, and how many
+    problems with what is no image."""
 
     present: int
     missing: int
     unreadable: int
     vectors: int
+    problems: int = 0
 
     @property
     def images(self) -> int:

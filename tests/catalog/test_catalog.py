@@ -15,7 +15,7 @@ def test_a_new_catalog_is_empty(path):
     with Catalog.open(path, create=True) as catalog:
         assert catalog.model() is None
         assert catalog.folders() == []
-        assert catalog.unreadable() == []
+        assert catalog.failures() == []
         assert catalog.counts() == Counts(present=0, missing=0, unreadable=0, vectors=0)
 
 
@@ -244,7 +244,7 @@ def test_unreadable_files_are_listed_with_their_reasons_by_path(catalog, add):
         add(batch, b"good.jpg")
         add(batch, b"z.jpg", state="unreadable", reason="truncated")
         add(batch, b"a.jpg", state="unreadable", reason="no picture")
-    listed = [(record.relative_path, record.reason) for record in catalog.unreadable()]
+    listed = [(record.relative_path, record.reason) for record in catalog.failures()]
     assert listed == [(b"a.jpg", "no picture"), (b"z.jpg", "truncated")]
 
 

@@ -274,7 +274,7 @@ def test_what_is_streamed_in_order_comes_from_an_index_in_order(catalog, ask):
         lambda catalog: catalog.records([1, 2]),
         lambda catalog: catalog.vectors_of(1, [1, 2]),
         lambda catalog: catalog.images_with_hash([b"h"]),
-        lambda catalog: catalog.unreadable(),
+        lambda catalog: catalog.failures(),
         lambda catalog: catalog.image_at(b"/p/x"),
     ],
 )
