@@ -41,6 +41,7 @@ from clipsearch.settings import Settings
 
 if TYPE_CHECKING:
     from clipsearch.catalog import Catalog, ModelRecord
+    from clipsearch.indexer.forget import Forgotten
     from clipsearch.indexer.reencode import ReindexCost
 
 __all__ = [
@@ -118,16 +119,18 @@ class Library:
         self,
         *folders: str | Path,
         on_progress: OnProgress | None = None,
-        allow_empty: bool = False,
+        allow_missing: bool = False,
+        verify: bool = False,
     ) -> IndexReport:
         """Bring the library up to date with these folders.
 
-        A file that cannot be used becomes an entry of the report. Raises FolderError if a folder
-        cannot be read, or has no picture, because it may be the place of a drive that is not
-        there (unless `allow_empty`); LibraryLocked if another process is indexing; ModelError.
+        A file that cannot be used becomes an entry of the report. With `verify` every file is read,
+        however it looks. Raises FolderError if a folder cannot be read, or has lost more than half
+        of its files or has none, because it may be the place of a drive that is not there (unless
+        `allow_missing`); LibraryLocked if another process is indexing; ModelError.
         """
         from clipsearch.indexer.commit import Committer
-        from clipsearch.indexer.merge import drop_unusable, is_merge_due, merge
+        from clipsearch.indexer.merge import drop_unusable, merge_if_due
         from clipsearch.indexer.pipeline import Pace
         from clipsearch.indexer.run import apply_scans, scan_folders
         from clipsearch.indexer.scan import Rules
@@ -135,14 +138,13 @@ class Library:
         if not folders:
             raise FolderError("no folder was named: say which folder to index")
         tally, pace = Tally(on_progress), Pace.of(self.settings)
-        rules = Rules(pace.max_pixels, allow_empty)
-        with self._writing(folders, allow_empty) as (catalog, model):
+        rules = Rules(pace.max_pixels, allow_missing, verify)
+        with self._writing(folders, allow_missing) as (catalog, model):
             scans = scan_folders(folders, catalog, model.model_id, tally, rules)
             drop_unusable(catalog, model, self._files)
             committer = Committer(catalog, model.model_id, tally)
             apply_scans(scans, committer, self._loaded, pace)
-            if is_merge_due(self._files.coverage(catalog, model)):
-                merge(catalog, model, self._files)
+            merge_if_due(catalog, model, self._files)
         return tally.report()
 
     def reindex(
@@ -150,7 +152,7 @@ class Library:
         model: str | Path | Encoder,
         *folders: str | Path,
         on_progress: OnProgress | None = None,
-        allow_empty: bool = False,
+        allow_missing: bool = False,
     ) -> IndexReport:
         """Encode the whole library, and these folders, with another model, and make it its own.
 
@@ -160,7 +162,7 @@ class Library:
         """
         from clipsearch.indexer.commit import Committer
         from clipsearch.indexer.lock import write_lock
-        from clipsearch.indexer.merge import is_merge_due, merge
+        from clipsearch.indexer.merge import merge_if_due
         from clipsearch.indexer.pipeline import Pace
         from clipsearch.indexer.reencode import reencode, switch
         from clipsearch.indexer.scan import Rules
@@ -171,10 +173,9 @@ class Library:
             with catalog.begin() as write:
                 record = write.add_model(record_of(encoder))
             committer = Committer(catalog, record.model_id, tally)
-            reencode(folders, committer, encoder, pace, Rules(pace.max_pixels, allow_empty))
+            reencode(folders, committer, encoder, pace, Rules(pace.max_pixels, allow_missing))
             switch(catalog, record, self._files)
-            if is_merge_due(self._files.coverage(catalog, record)):
-                merge(catalog, record, self._files)
+            merge_if_due(catalog, record, self._files)
         self._models.become(encoder, given=not isinstance(model, str | Path))
         return tally.report()
 
@@ -222,9 +223,27 @@ class Library:
             return library_status(self.path, state, self._files)
 
     def errors(self) -> list[SkippedFile]:
-        """The files that could not be read, by path, with the reason."""
-        found = self._opened().unreadable()
-        return [SkippedFile(record.path, record.reason or "unreadable") for record in found]
+        """What could not be used when it was last looked at, by path, with the reason."""
+        return [SkippedFile(each.path, each.reason) for each in self._opened().failures()]
+
+    def forget(self, *paths: str | Path, only_missing: bool = False) -> Forgotten:
+        """Remove all that the library has at or below these paths, there or not, for good.
+
+        With `only_missing` just the missing files; then without paths those of all folders. A file
+        that is still there is new to the next `index`. Raises LibraryLocked.
+        """
+        from clipsearch.indexer.forget import forget
+        from clipsearch.indexer.lock import write_lock
+        from clipsearch.indexer.merge import merge_if_due
+
+        if not (paths or only_missing):
+            raise FolderError("no path was named: say which files or folders to forget")
+        catalog = self._opened()
+        with write_lock(self.path):
+            forgotten = forget(catalog, paths, only_missing=only_missing)
+            if (model := catalog.model()) is not None:
+                merge_if_due(catalog, model, self._files)
+        return forgotten
 
     @property
     def model_name(self) -> str:
@@ -269,7 +288,7 @@ class Library:
 
     @contextmanager
     def _writing(
-        self, folders: Sequence[str | Path], allow_empty: bool
+        self, folders: Sequence[str | Path], allow_missing: bool
     ) -> Iterator[tuple[Catalog, ModelRecord]]:
         """The catalog under the lock, made now if need be, and the library's model."""
         from clipsearch.catalog import Catalog
@@ -278,7 +297,7 @@ class Library:
 
         if self._existing() is None:
             # Whatever can go wrong must do so before there is half a library.
-            require_pictures(folders, allow_empty)
+            require_pictures(folders, allow_missing)
             self._loaded()
         try:
             self.path.mkdir(parents=True, exist_ok=True)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from clipsearch.catalog.batch import Batch, ImageChanges, ImageDetails
+from clipsearch.catalog.batch import Batch, FileTimes, ImageChanges, ImageDetails
 from clipsearch.catalog.catalog import Catalog
 from clipsearch.catalog.reads import CatalogReads, Snapshot
 from clipsearch.catalog.records import (
@@ -21,6 +21,7 @@ __all__ = [
     "CatalogReads",
     "Counts",
     "Failure",
+    "FileTimes",
     "FolderRecord",
     "ImageChanges",
     "ImageDetails",

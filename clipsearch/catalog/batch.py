@@ -38,11 +38,16 @@ from clipsearch.catalog.tables import (
 from clipsearch.errors import CatalogError, ModelMismatch
 
 
-class ImageDetails(TypedDict, total=False):
-    """What may be said of an image when it is added. The state is `present` unless it is given.
+class FileTimes(TypedDict):
+    """What may differ of a file whose content did not change. See ImageRecord."""
 
-    See ImageRecord for what the fields mean.
-    """
+    mtime_ns: int
+    ctime_ns: int | None
+    unsure_since_ns: int | None
+
+
+class ImageDetails(TypedDict, total=False):
+    """What may be said of an image when it is added. The state is `present` unless it is given."""
 
     width: int | None
     height: int | None
@@ -62,14 +67,6 @@ class ImageChanges(ImageDetails, total=False):
     size: int
     mtime_ns: int
     content_hash: bytes | None
-
-
-class FileTimes(TypedDict):
-    """What may differ of a file whose content did not change."""
-
-    mtime_ns: int
-    ctime_ns: int | None
-    unsure_since_ns: int | None
 
 
 class Batch(Snapshot):
@@ -176,12 +173,11 @@ class Batch(Snapshot):
 
     def set_times(self, times: Mapping[int, FileTimes]) -> None:
         """Change the dates of files, by image id, whose content is the one that is known."""
-        names = FileTimes.__annotations__
-        rows = [{"changed_id": image_id, **each} for image_id, each in times.items()]
+        rows = [{"changed_id": image_id, **dict(each)} for image_id, each in times.items()]
+        dates = ("mtime_ns", "ctime_ns", "unsure_since_ns")
+        mine = update(ImageRow).where(ImageRow.image_id == bindparam("changed_id"))
         if rows:
-            mine = update(ImageRow).where(ImageRow.image_id == bindparam("changed_id"))
-            values = {name: bindparam(name) for name in names}
-            self._connection.execute(mine.values(values), rows)
+            self._connection.execute(mine.values({d: bindparam(d) for d in dates}), rows)
 
     def forget(self, image_ids: ImageIds) -> None:
         """Remove images and their vectors for good. Index files may still hold them, so their ids

@@ -11,7 +11,19 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from sqlalchemy import Connection, Row, Select, and_, func, or_, select, text, union
+from sqlalchemy import (
+    ColumnElement,
+    Connection,
+    Row,
+    Select,
+    and_,
+    func,
+    or_,
+    select,
+    text,
+    true,
+    union,
+)
 
 from clipsearch.catalog import blobs
 from clipsearch.catalog.conditions import ABSENT, ImageIds, among, below
@@ -153,16 +165,10 @@ class CatalogReads(ABC):
 
     def failures(self) -> list[Failure]:
         """What could not be used, image or not, with the reasons, by path."""
-        found: dict[tuple[bytes, bytes], Failure] = {}
         with self._reading() as connection:
+            images = _reasons(connection, ImageRow, ImageRow.state == "unreadable")
             # A problem is newer than what was said of an image that was at its path before.
-            for row in (ImageRow, ProblemRow):
-                statement = select(FolderRow.path, row.relative_path, row.reason).join(
-                    FolderRow, FolderRow.folder_id == row.folder_id
-                )
-                if row is ImageRow:
-                    statement = statement.where(ImageRow.state == "unreadable")
-                found |= {(f[0], f[1]): Failure(*f) for f in connection.execute(statement)}
+            found = images | _reasons(connection, ProblemRow, true())
         return sorted(found.values(), key=lambda failure: os.fsencode(failure.path))
 
     def counts(self) -> Counts:
@@ -345,6 +351,17 @@ def _images() -> Select[*tuple[Any, ...]]:
 def _relative(path: bytes, folder: bytes) -> bytes | None:
     beginning = folder.rstrip(b"/") + b"/"  # the root "/" ends in one already
     return path[len(beginning) :] if path.startswith(beginning) else None
+
+
+def _reasons(
+    connection: Connection, row: type[ImageRow] | type[ProblemRow], wanted: ColumnElement[bool]
+) -> dict[tuple[bytes, bytes], Failure]:
+    """Failures by root and relative path."""
+    statement = select(FolderRow.path, row.relative_path, row.reason).join(
+        FolderRow, FolderRow.folder_id == row.folder_id
+    )
+    rows = connection.execute(statement.where(wanted))
+    return {(root, path): Failure(root, path, reason or "") for root, path, reason in rows}
 
 
 def _count(connection: Connection, row: type[Base]) -> int:

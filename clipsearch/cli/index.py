@@ -57,9 +57,9 @@ def index(
         render.progress() as show,
     ):
         if reindex and model is not None:
-            report = opened.reindex(model, *folders, on_progress=show, allow_empty=confirmed)
+            report = opened.reindex(model, *folders, on_progress=show, allow_missing=confirmed)
         else:
-            report = opened.index(*folders, on_progress=show, allow_empty=confirmed)
+            report = opened.index(*folders, on_progress=show, allow_missing=confirmed)
     if as_json:
         render.json_object(to_json(report))
     else:

@@ -6,23 +6,33 @@ In: scans and EncodedBatches. Out: rows, and counts in the tally. Only this file
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import chain
 from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 
+from clipsearch.images import DECODER
+from clipsearch.indexer.confirm import Confirmed
 from clipsearch.indexer.pipeline import EncodedBatch, Reading
 from clipsearch.indexer.report import Tally
 from clipsearch.indexer.scan import FolderScan, Place
 from clipsearch.vectors import FloatArray
 
 if TYPE_CHECKING:
-    from clipsearch.catalog import Batch, Catalog, ImageChanges, ImageDetails, ImageRecord
+    from clipsearch.catalog import (
+        Batch,
+        Catalog,
+        FileTimes,
+        ImageChanges,
+        ImageDetails,
+        ImageRecord,
+    )
 
 # Of a thousand equal files each new one would otherwise ask after all the others.
 MAX_TWINS_TRIED = 16
+ROWS_PER_BATCH = 10_000  # of nothing but dates
 
 Outcome = Literal["added", "updated", "moved", "returned", "unchanged"]
 
@@ -43,15 +53,23 @@ class Committer:
         back = [c.record for scan in scans for c in scan.back if c.record is not None]
         with self.catalog.begin() as write:
             for scan in scans:
-                self.folder_ids[scan.place.root] = _settle(write, scan.place)
+                folder_id = self.folder_ids[scan.place.root] = _settle(write, scan.place)
+                write.set_problems(folder_id, scan.place.subtree, scan.problems)
             write.mark_present([record.image_id for record in back])
         self.gone = {record.image_id for scan in scans for record in scan.gone}
         self.tally.count("unchanged", sum(scan.n_unchanged for scan in scans))
         for record in back:
-            if record.reason is None:
-                self.tally.count("returned")
-            else:  # it could not be read then, and it has not changed since
-                self.tally.skip(record.path, record.reason)
+            self._count_known(record)
+        self._set_times([each for scan in scans for each in scan.times.items()])
+
+    def confirm(self, files: Sequence[Confirmed]) -> None:
+        """Commit the dates of files whose content is the same, and welcome back the missing."""
+        missing = [file.record.image_id for file in files if file.record.state == "missing"]
+        with self.catalog.begin() as write:
+            write.set_times({file.record.image_id: file.times for file in files})
+            write.mark_present(missing)
+        for file in files:
+            self._count_known(file.record)
 
     def known_vectors(self, hashes: Iterable[bytes]) -> Mapping[bytes, FloatArray]:
         """The vectors that the catalog has for these contents, whatever became of the files."""
@@ -85,6 +103,18 @@ class Committer:
             write.mark_missing(sorted(self.gone))
         self.tally.count("missing", len(self.gone))
 
+    def _count_known(self, record: ImageRecord) -> None:
+        """Count a file that is as it was before, whatever it was."""
+        if record.reason is not None:
+            self.tally.skip(record.path, record.reason)
+        else:
+            self.tally.count("returned" if record.state == "missing" else "unchanged")
+
+    def _set_times(self, times: Sequence[tuple[int, FileTimes]]) -> None:
+        for start in range(0, len(times), ROWS_PER_BATCH):
+            with self.catalog.begin() as write:
+                write.set_times(dict(times[start : start + ROWS_PER_BATCH]))
+
     def _twins(self, hashes: Iterable[bytes]) -> dict[bytes, list[ImageRecord]]:
         """By content, the records that have it and its vector, lowest id first."""
         records = self.catalog.images_with_hash(hashes)
@@ -115,8 +145,10 @@ class _Written:
     def file(self, reading: Reading, vector: FloatArray | None) -> None:
         """Write one file. Without a vector it could not be used."""
         record = reading.candidate.record
-        if reading.vanished:
-            return  # the next run finds it gone, or back
+        if reading.vanished:  # the next run finds it gone, or back
+            folder_id, relative_path = self._place(reading)
+            self.write.add_problems(folder_id, {relative_path: reading.reason or "vanished"})
+            return
         if reading.reason is not None or vector is None:
             self._unreadable(reading, record)
             return
@@ -140,6 +172,8 @@ class _Written:
             "reason": reading.reason,
             "width": reading.width,
             "height": reading.height,
+            # Without a hash it did not come to decoding.
+            "decoder": DECODER if reading.content_hash else None,
         }
         if record is None:
             self._added(reading, failure)
@@ -170,9 +204,15 @@ class _Written:
         return record.image_id
 
     def _added(self, reading: Reading, details: ImageDetails) -> int:
-        content_hash = reading.content_hash or None
+        signature, content_hash = reading.signature, reading.content_hash or None
+        dated: ImageDetails = {
+            **details,
+            "ctime_ns": signature.ctime_ns,
+            "unsure_since_ns": signature.unsure_since(reading.read_ns),
+        }
+        place = self._place(reading)
         return self.write.add_image(
-            *self._place(reading), reading.size, reading.mtime_ns, content_hash, **details
+            *place, signature.size, signature.mtime_ns, content_hash, **dated
         )
 
     def _place(self, reading: Reading) -> tuple[int, bytes]:
@@ -192,9 +232,12 @@ class _Written:
 
 
 def _stat(reading: Reading) -> ImageChanges:
+    signature = reading.signature
     return {
-        "size": reading.size,
-        "mtime_ns": reading.mtime_ns,
+        "size": signature.size,
+        "mtime_ns": signature.mtime_ns,
+        "ctime_ns": signature.ctime_ns,
+        "unsure_since_ns": signature.unsure_since(reading.read_ns),
         "content_hash": reading.content_hash or None,
     }
 

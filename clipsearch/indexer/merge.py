@@ -12,7 +12,7 @@ from clipsearch.query.base import BaseFiles, Coverage
 from clipsearch.vectors import normalise
 
 if TYPE_CHECKING:
-    from clipsearch.catalog import CatalogReads, ModelRecord
+    from clipsearch.catalog import Catalog, CatalogReads, ModelRecord
 
 # Below this an exact scan of the catalog is faster than loading FAISS. Above, the file is written
 # anew when what is outside it, or dead inside it, makes up a tenth of it.
@@ -37,7 +37,13 @@ def drop_unusable(catalog: CatalogReads, model: ModelRecord, files: BaseFiles) -
         prune_generations(files.folder, keep=())
 
 
-def merge(catalog: CatalogReads, model: ModelRecord, files: BaseFiles) -> Path:
+def merge_if_due(catalog: Catalog, model: ModelRecord, files: BaseFiles) -> None:
+    """Write a new index file if it is worth it. Only for the one writer."""
+    if is_merge_due(files.coverage(catalog, model)):
+        merge(catalog, model, files)
+
+
+def merge(catalog: Catalog, model: ModelRecord, files: BaseFiles) -> Path:
     """Write all vectors into a new file and remove the older ones.
 
     Only for the one writer. Raises VectorIndexError if the disk does not take the file.
@@ -67,4 +73,7 @@ def merge(catalog: CatalogReads, model: ModelRecord, files: BaseFiles) -> Path:
     )
     path = write_generation(files.folder, index, header)
     prune_generations(files.folder, keep=(generation,))
+    if generations(files.folder) == [generation]:  # and no older file that might be used again
+        with catalog.begin() as write:
+            write.clear_forgotten()
     return path

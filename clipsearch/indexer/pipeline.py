@@ -11,14 +11,14 @@ import time
 from collections import deque
 from collections.abc import Callable, Generator, Iterable, Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Protocol, Self
 
 import numpy as np
 from numpy.typing import NDArray
 
 from clipsearch.errors import ImageError, ImageTooLarge
-from clipsearch.images import MAX_PIXELS, content_hash, decode, signature
+from clipsearch.images import MAX_PIXELS, Signature, content_hash, decode, signature
 from clipsearch.indexer.scan import Candidate
 from clipsearch.settings import Settings
 from clipsearch.vectors import FloatArray
@@ -69,8 +69,8 @@ class Reading:
     """
 
     candidate: Candidate
-    size: int
-    mtime_ns: int
+    signature: Signature
+    read_ns: int  # by the system's clock, before it was read
     content_hash: bytes = b""
     pixels: Pixels | None = None
     width: int | None = None
@@ -103,9 +103,8 @@ class Reader:
             reading, is_settled = self._read(candidate, self.known)
             if is_settled:
                 return reading
-        return Reading(
-            candidate, reading.size, reading.mtime_ns, reason="the file changed while it was read"
-        )
+        reason = "the file changed while it was read"
+        return Reading(candidate, reading.signature, reading.read_ns, reason=reason)
 
     def decoded(self, reading: Reading) -> Reading:
         """The reading with its pixels, or with the reason why there are none."""
@@ -115,40 +114,37 @@ class Reader:
 
     def _read(self, candidate: Candidate, known: frozenset[bytes]) -> tuple[Reading, bool]:
         path = candidate.file.path
-        size, mtime_ns = candidate.file.size, candidate.file.mtime_ns
+        unread = Reading(candidate, candidate.file.signature, time.time_ns())
         try:
-            size, mtime_ns = before = _signature(path)
-            digest = content_hash(path)
-            if digest in known:
-                reading = Reading(candidate, size, mtime_ns, digest)
-            else:
-                reading = self._decode(candidate, before, digest)
-            return reading, _signature(path) == before
+            unread = replace(unread, signature=_signature(path))
+            reading = replace(unread, content_hash=content_hash(path))
+            if reading.content_hash not in known:
+                reading = self._decode(reading)
+            return reading, _signature(path) == unread.signature
         except (FileNotFoundError, NotADirectoryError):
             reason = "the file vanished before it was read"
-            return Reading(candidate, size, mtime_ns, reason=reason, vanished=True), True
+            return replace(unread, reason=reason, vanished=True), True
         except OSError as error:
             reason = f"the file cannot be read: {error.strerror or error}"
-            return Reading(candidate, size, mtime_ns, reason=reason), True
+            return replace(unread, reason=reason), True
         except ImageError as error:  # from the hash: not even the bytes can be had
-            return Reading(candidate, size, mtime_ns, reason=str(error)), True
+            return replace(unread, reason=str(error)), True
 
-    def _decode(self, candidate: Candidate, stat: tuple[int, int], digest: bytes) -> Reading:
+    def _decode(self, reading: Reading) -> Reading:
+        path = reading.candidate.file.path
         try:
-            decoded = decode(candidate.file.path, self.encoder.input_px, self.max_pixels)
+            decoded = decode(path, self.encoder.input_px, self.max_pixels)
         except ImageError as error:
             # How large it is says when it is worth another try.
             size = error.size if isinstance(error, ImageTooLarge) else None
             width, height = size or (None, None)
-            return Reading(candidate, *stat, digest, width=width, height=height, reason=str(error))
-        return Reading(
-            candidate,
-            *stat,
-            digest,
-            self.encoder.preprocess(decoded.image),
-            decoded.width,
-            decoded.height,
-            decoded.taken_at,
+            return replace(reading, width=width, height=height, reason=str(error))
+        return replace(
+            reading,
+            pixels=self.encoder.preprocess(decoded.image),
+            width=decoded.width,
+            height=decoded.height,
+            taken_at=decoded.taken_at,
         )
 
 
@@ -211,7 +207,7 @@ class _Readings(Iterator[Reading]):
         self.pool.shutdown(wait=True, cancel_futures=True)
 
 
-def _signature(path: os.PathLike[str]) -> tuple[int, int]:
+def _signature(path: os.PathLike[str]) -> Signature:
     return signature(os.stat(path))
 
 

@@ -80,7 +80,7 @@ def reencode(
     library cannot be read; where the rules allow empty folders, one that is not there is left out.
     """
     catalog, tally = committer.catalog, committer.tally
-    everything = [*folders, *_roots(catalog, rules.allow_empty)]
+    everything = [*folders, *_roots(catalog, rules.allow_missing)]
     scans = scan_folders(everything, catalog, committer.model_id, tally, rules)
     apply_scans(scans, committer, lambda: encoder, pace)
 

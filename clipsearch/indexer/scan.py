@@ -5,33 +5,44 @@ In: a folder and what the catalog knows of it. Out: a FolderScan. Reads the disk
 
 from __future__ import annotations
 
+import heapq
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from clipsearch.errors import FolderError
-from clipsearch.images import MAX_PIXELS, ImageFile, Skipped, discover
+from clipsearch.images import (
+    DECODER,
+    MAX_PIXELS,
+    ImageFile,
+    Signature,
+    Skipped,
+    discover,
+    shown,
+)
 from clipsearch.indexer.report import Tally
 
 if TYPE_CHECKING:
-    from clipsearch.catalog import Catalog, FolderRecord, ImageRecord
+    from clipsearch.catalog import Catalog, FileTimes, FolderRecord, ImageRecord
 
 # A folder of a million files should show signs of life before the scan is over.
 FILES_PER_MESSAGE = 1000
+_END: tuple[bytes, None] = (b"", None)
 
 
 @dataclass(frozen=True)
 class Rules:
     """What decides over files beside their state.
 
-    Larger pictures than `max_pixels` are refused. Without `allow_empty`, so is a folder without
-    pictures.
+    Larger pictures than `max_pixels` are refused. With `allow_missing` a folder may have lost most
+    of its files, or have none. With `verify` every file is read again, however it looks.
     """
 
     max_pixels: int = MAX_PIXELS
-    allow_empty: bool = False
+    allow_missing: bool = False
+    verify: bool = False
 
 
 @dataclass(frozen=True)
@@ -61,19 +72,23 @@ class Candidate:
 
 @dataclass
 class FolderScan:
-    """The outcome for one folder; every file of it is in exactly one of these."""
+    """The outcome for one folder; every file of it is in exactly one of these, or was unreadable
+    before and is in the tally."""
 
     place: Place
     n_files: int = 0
+    n_known: int = 0  # images that were not missing before
     n_unchanged: int = 0
     candidates: list[Candidate] = field(default_factory=list)
+    doubtful: list[Candidate] = field(default_factory=list)  # known, perhaps with another content
     back: list[Candidate] = field(default_factory=list)  # was missing, and looks the same
     gone: list[ImageRecord] = field(default_factory=list)  # known, and certainly not there now
+    problems: dict[bytes, str] = field(default_factory=dict)  # by path, relative to the root
+    times: dict[int, FileTimes] = field(default_factory=dict)  # to be filled in, by image id
 
     def known_contents(self) -> Iterator[bytes]:
-        """Contents that need no decoding if they turn up: those of touched and of moved files."""
-        touched = [c.record for c in self.candidates if c.record and not c.needs_vector]
-        for record in [*touched, *self.gone]:
+        """Contents that need no decoding if they turn up: those of moved files."""
+        for record in self.gone:
             if record.content_hash is not None and record.reason is None:
                 yield record.content_hash
 
@@ -113,47 +128,81 @@ def scan(
     """Compare the files of a place with their records; unusable ones go to the tally.
 
     Images `without_vector` are read though they did not change. Raises FolderError if the folder
-    cannot be read, and if it has no pictures, unless the rules allow it.
+    cannot be read, and if neither it nor the catalog has pictures there, unless the rules allow it.
     """
     found = FolderScan(place)
-    known = dict(_known(place, catalog))
-    n_present = sum(record.state == "present" for record in known.values())
-    problems: set[bytes] = set()
+    absent: list[ImageRecord] = []
+    hiding: set[bytes] = set()
 
     def on_problem(problem: Skipped) -> None:
         tally.skip(problem.path, problem.reason)
-        problems.add(os.fsencode(problem.path))
+        path = os.fsencode(problem.path)
+        found.problems[path[len(_with_slash(place.root)) :]] = problem.reason
+        if problem.may_hide:
+            hiding.add(path)
 
-    for file in discover(place.folder, on_problem):
-        if place.subtree:
-            file = replace(file, relative_path=place.subtree + b"/" + file.relative_path)
-        record = known.pop(file.relative_path, None)
-        is_stripped = record is not None and record.image_id in without_vector
-        _sort_in(found, Candidate(file, place, record, is_stripped), tally, rules.max_pixels)
-        if found.n_files % FILES_PER_MESSAGE == 0:
-            tally.tell_scanned(found.n_files)
-    if not found.n_files and not rules.allow_empty:
-        _refuse_empty(place.folder, n_present)
-    for path, record in known.items():
-        # Only where the file's folder was seen whole.
-        was_seen = problems.isdisjoint(_ancestry(_with_slash(place.root) + path))
-        if was_seen and record.state != "missing":
-            found.gone.append(record)
+    for file, record in side_by_side(_files(place, on_problem), known(place, catalog)):
+        found.n_known += record is not None and record.state != "missing"
+        if file is not None:
+            is_stripped = record is not None and record.image_id in without_vector
+            _sort_in(found, Candidate(file, place, record, is_stripped), tally, rules)
+            if found.n_files % FILES_PER_MESSAGE == 0:
+                tally.tell_scanned(found.n_files)
+        elif record is not None:
+            absent.append(record)
+    if not (found.n_files or found.n_known or absent or rules.allow_missing):
+        raise _no_pictures(place.folder)
+    # Gone only where the file's folder was seen whole.
+    found.gone = [
+        record
+        for record in absent
+        if record.state != "missing" and hiding.isdisjoint(_ancestry(record.path_bytes))
+    ]
     return found
 
 
-def require_pictures(folders: Iterable[str | Path], allow_empty: bool) -> None:
+def require_pictures(folders: Iterable[str | Path], allow_missing: bool) -> None:
     """Raise FolderError if one of the folders cannot be read or has no pictures in it."""
     for folder in outermost(folders):
-        if next(discover(folder, lambda _: None), None) is None and not allow_empty:
-            _refuse_empty(folder, 0)
+        if next(discover(folder, lambda _: None), None) is None and not allow_missing:
+            raise _no_pictures(folder)
+
+
+def side_by_side(
+    files: Iterator[ImageFile], records: Iterator[tuple[bytes, ImageRecord]]
+) -> Iterator[tuple[ImageFile | None, ImageRecord | None]]:
+    """Pair files with the records at their relative paths. Both come sorted by these, so that
+    neither is in memory as a whole."""
+    file, (path, record) = next(files, None), next(records, _END)
+    while file is not None or record is not None:
+        if record is None or (file is not None and file.relative_path < path):
+            yield file, None
+            file = next(files, None)
+        elif file is None or path < file.relative_path:
+            yield None, record
+            path, record = next(records, _END)
+        else:
+            yield file, record
+            file, (path, record) = next(files, None), next(records, _END)
+
+
+def known(place: Place, catalog: Catalog) -> Iterator[tuple[bytes, ImageRecord]]:
+    """The records below a place by their path relative to its root, sorted by it."""
+    if place.record is not None:
+        for record in catalog.images(place.record.folder_id, place.subtree):
+            yield record.relative_path, record
+        return
+    inner = (_known_inside(root, place.root, catalog) for root in place.inner)
+    yield from heapq.merge(*inner, key=lambda each: each[0])
 
 
 def _resolved(folder: Path) -> Path:
     try:
         return folder.expanduser().resolve(strict=True)
     except (OSError, RuntimeError, ValueError):
-        raise FolderError(f"there is no folder {folder}: check the spelling") from None
+        raise FolderError(
+            f"there is no folder {shown(folder)}: check the spelling, and that its drive is mounted"
+        ) from None
 
 
 def _with_slash(path: bytes) -> bytes:
@@ -171,50 +220,76 @@ def _ancestry(path: bytes) -> Iterator[bytes]:
         path = path.rpartition(b"/")[0]
 
 
-def _known(place: Place, catalog: Catalog) -> Iterator[tuple[bytes, ImageRecord]]:
-    """The records below a place by their path relative to its root."""
-    if place.record is not None:
-        for record in catalog.images(place.record.folder_id):
-            if not place.subtree or _is_inside(record.relative_path, place.subtree):
-                yield record.relative_path, record
-    for root in place.inner:
-        prefix = _with_slash(root.path_bytes)[len(_with_slash(place.root)) :]
-        for record in catalog.images(root.folder_id):
-            yield prefix + record.relative_path, record
+def _known_inside(
+    root: FolderRecord, outer: bytes, catalog: Catalog
+) -> Iterator[tuple[bytes, ImageRecord]]:
+    prefix = _with_slash(root.path_bytes)[len(_with_slash(outer)) :]
+    for record in catalog.images(root.folder_id):
+        yield prefix + record.relative_path, record
 
 
-def _sort_in(found: FolderScan, candidate: Candidate, tally: Tally, max_pixels: int) -> None:
+def _files(place: Place, on_problem: Callable[[Skipped], None]) -> Iterator[ImageFile]:
+    """The files of a place with their paths relative to its root."""
+    for file in discover(place.folder, on_problem):
+        if place.subtree:
+            file = replace(file, relative_path=place.subtree + b"/" + file.relative_path)
+        yield file
+
+
+def _sort_in(found: FolderScan, candidate: Candidate, tally: Tally, rules: Rules) -> None:
     found.n_files += 1
-    file, record = candidate.file, candidate.record
-    looks_same = (
-        record is not None
-        and (record.size, record.mtime_ns) == (file.size, file.mtime_ns)
-        # Without a hash the file could not even be read, and a cure for that leaves no trace here.
-        and bool(record.content_hash)
-    )
-    if record is None or not looks_same or _fits_by_now(record, max_pixels):
+    record = candidate.record
+    if record is None or _must_be_read(record, candidate, rules.max_pixels):
         found.candidates.append(candidate)
-    elif record.state == "unreadable":
-        tally.skip(file.path, record.reason or "unreadable")
-    elif candidate.needs_vector and record.reason is None:
-        found.candidates.append(candidate)
+    elif rules.verify or not _looks_same(record, candidate.file.signature):
+        found.doubtful.append(candidate)
+    else:
+        _keep(found, candidate, record, tally)
+
+
+def _must_be_read(record: ImageRecord, candidate: Candidate, max_pixels: int) -> bool:
+    # Without a hash the file could not even be read, and a cure for that leaves no trace here.
+    if not record.content_hash or record.size != candidate.file.signature.size:
+        return True
+    if record.reason is None:
+        return candidate.needs_vector
+    return _deserves_a_try(record, max_pixels)
+
+
+def _keep(found: FolderScan, candidate: Candidate, record: ImageRecord, tally: Tally) -> None:
+    """Count a file that is as it was."""
+    signature = candidate.file.signature
+    if record.ctime_ns is None:
+        found.times[record.image_id] = {
+            "mtime_ns": signature.mtime_ns,
+            "ctime_ns": signature.ctime_ns,
+            "unsure_since_ns": None,
+        }
+    if record.state == "unreadable":
+        tally.skip(candidate.file.path, record.reason or "unreadable")
     elif record.state == "missing":
         found.back.append(candidate)
     else:
         found.n_unchanged += 1
 
 
-def _fits_by_now(record: ImageRecord, max_pixels: int) -> bool:
-    """Whether a picture was refused for its size and the limit has been raised since."""
-    if record.reason is None or record.width is None or record.height is None:
-        return False
-    return record.width * record.height <= max_pixels
+def _looks_same(record: ImageRecord, signature: Signature) -> bool:
+    """Whether nothing speaks for another content; versions that did not keep ctime are believed."""
+    is_sure = record.unsure_since_ns is None
+    same_ctime = record.ctime_ns in (None, signature.ctime_ns)
+    return is_sure and same_ctime and record.mtime_ns == signature.mtime_ns
 
 
-def _refuse_empty(folder: Path, n_present: int) -> None:
-    if n_present:
-        raise FolderError(
-            f"the folder {folder} has no pictures now, but the library knows {n_present:,} in it: "
-            "mount the drive, or confirm that they are gone with --yes (allow_empty=True)"
-        )
-    raise FolderError(f"the folder {folder} has no pictures in it: name a folder that has some")
+def _deserves_a_try(record: ImageRecord, max_pixels: int) -> bool:
+    """Whether a file that could not be used might be by now, though it is still the same."""
+    if record.decoder != DECODER:
+        return True
+    # Refused for its size, and the limit has been raised since.
+    is_sized = record.width is not None and record.height is not None
+    return is_sized and (record.width or 0) * (record.height or 0) <= max_pixels
+
+
+def _no_pictures(folder: Path) -> FolderError:
+    return FolderError(
+        f"the folder {shown(folder)} has no pictures in it: name a folder that has some"
+    )

@@ -76,7 +76,8 @@ class BaseFiles:
         if header is None:
             return Coverage("none", 0, 0, n_vectors)
         dead = catalog.dead_ids(model.model_id, header.through_vector_id)
-        n_live = catalog.counts().images - len(dead)
+        # Every forgotten image is dead, and is no image any more.
+        n_live = catalog.counts().images + catalog.forgotten_count() - len(dead)
         return Coverage(header.recipe, header.count, header.count - n_live, n_vectors - n_live)
 
     def has_files(self) -> bool:

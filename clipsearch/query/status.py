@@ -38,6 +38,7 @@ class Status:
     n_images: int
     n_missing: int
     n_unreadable: int
+    n_problems: int  # with what is no image: folders, links, pipes
     n_vectors: int
     folders: tuple[FolderStatus, ...]
     catalog_bytes: int
@@ -62,6 +63,7 @@ def library_status(path: Path, catalog: CatalogReads, files: BaseFiles) -> Statu
         n_images=counts.present,
         n_missing=counts.missing,
         n_unreadable=counts.unreadable,
+        n_problems=counts.problems,
         n_vectors=catalog.vector_count(model.model_id) if model else 0,
         # A root that another one has taken over stays behind empty.
         folders=tuple(folder for folder in folders if folder.n_images),

@@ -163,7 +163,7 @@ def test_a_folder_that_is_not_there_stops_it_unless_that_is_allowed(
         with pytest.raises(FolderError, match="others"):
             library.reindex(Contrary())
         assert library.status().model == "colour"
-        library.reindex(Contrary(), allow_empty=True)
+        library.reindex(Contrary(), allow_missing=True)
         assert len(library.query("red", k=100)) == N_IMAGES
         (tmp_path / "unplugged").rename(other)
         assert library.index(other).n_encoded == 1

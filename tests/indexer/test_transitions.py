@@ -365,7 +365,7 @@ def test_an_emptied_root_is_taken_for_an_unmounted_drive(two: Library, photos: P
     with pytest.raises(FolderError, match="mount the drive, or confirm"):
         two.index(photos)
     assert found(two) == {"red.png", "blue.png"}
-    assert counts(two.index(photos, allow_empty=True)) == {"missing": 2}
+    assert counts(two.index(photos, allow_missing=True)) == {"missing": 2}
     assert two.query("red") == []
 
 
