@@ -13,6 +13,7 @@ import typer
 
 from clipsearch.cli import render
 from clipsearch.cli.demo import demo
+from clipsearch.cli.forget import forget
 from clipsearch.cli.index import index
 from clipsearch.cli.models import models
 from clipsearch.cli.options import ExitCode
@@ -33,7 +34,7 @@ app = typer.Typer(
     rich_markup_mode=None,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-for command in (index, query, status, errors, demo):
+for command in (index, query, status, errors, forget, demo):
     app.command(command.__name__, epilog=EPILOG if command is query else None)(command)
 app.add_typer(models, name="models")
 

@@ -35,7 +35,10 @@ def index(
         ),
     ],
     confirmed: Annotated[
-        bool, typer.Option("--yes", help="A folder may have lost all its pictures; they are gone.")
+        bool, typer.Option("--yes", help="A folder may have lost most of its files; they are gone.")
+    ] = False,
+    verify: Annotated[
+        bool, typer.Option("--verify", help="Read every file again, however unchanged it looks.")
     ] = False,
     reindex: Annotated[
         bool,
@@ -52,6 +55,10 @@ def index(
     """
     if reindex and model is None:
         raise typer.BadParameter("--reindex needs the new model: add --model NAME|FILE")
+    if reindex and verify:
+        raise typer.BadParameter(
+            "--verify goes with the model that the library has: leave out --reindex"
+        )
     with (
         opened_or_priced(library, None if reindex else model, vocab) as opened,
         render.progress() as show,
@@ -59,7 +66,9 @@ def index(
         if reindex and model is not None:
             report = opened.reindex(model, *folders, on_progress=show, allow_missing=confirmed)
         else:
-            report = opened.index(*folders, on_progress=show, allow_missing=confirmed)
+            report = opened.index(
+                *folders, on_progress=show, allow_missing=confirmed, verify=verify
+            )
     if as_json:
         render.json_object(to_json(report))
     else:

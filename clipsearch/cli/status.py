@@ -30,7 +30,7 @@ def status(
 def errors(
     library: LibraryOption = None, model: ModelOption = None, as_json: JsonOption = False
 ) -> int:
-    """List the files that could not be read, with the reason."""
+    """List what could not be used when it was last looked at, with the reason."""
     with open_library(library, model) as opened:
         found = opened.errors()
     if as_json:
@@ -51,7 +51,7 @@ def to_json(found: Status) -> dict[str, Any]:
     folders = [
         {**render.path_fields(folder.path), "n_images": folder.n_images} for folder in found.folders
     ]
-    return asdict(found) | {"folders": folders}
+    return asdict(found) | render.path_fields(found.path) | {"folders": folders}
 
 
 def to_rows(found: Status) -> list[tuple[str, str]]:
@@ -68,7 +68,8 @@ def to_rows(found: Status) -> list[tuple[str, str]]:
 
 def counts(found: Status) -> str:
     """Say how many pictures there are, leaving out what there is none of."""
-    others = [(found.n_missing, "missing"), (found.n_unreadable, "unreadable (see errors)")]
+    n_failures = found.n_unreadable + found.n_problems
+    others = [(found.n_missing, "missing"), (n_failures, "unreadable (see errors)")]
     return ", ".join([f"{found.n_images:,}", *(f"{n:,} {what}" for n, what in others if n)])
 
 

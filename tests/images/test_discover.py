@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from clipsearch.errors import FolderError
-from clipsearch.images import EXTENSIONS, ImageFile, Skipped, discover
+from clipsearch.images import EXTENSIONS, ImageFile, Skipped, discover, signature
 
 
 def touch(root: Path, *names: str | bytes) -> None:
@@ -43,7 +43,8 @@ def test_an_image_file_says_where_how_large_and_how_old(tmp_path: Path) -> None:
     path = tmp_path / "sub" / "a.jpg"
     os.utime(path, ns=(5, 1_234_567_890_123_456_789))
     found = list(discover(tmp_path, pytest.fail))
-    assert found == [ImageFile(path, b"sub/a.jpg", 1, path.stat().st_mtime_ns)]
+    assert found == [ImageFile(path, b"sub/a.jpg", signature(path.stat()))]
+    assert (found[0].signature.size, found[0].signature.mtime_ns) == (1, path.stat().st_mtime_ns)
 
 
 def test_the_order_is_that_of_whole_relative_paths(tmp_path: Path) -> None:

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from clipsearch.images import ImageFile, content_hash
+from clipsearch.images import ImageFile, Signature, content_hash, signature
 from clipsearch.indexer.pipeline import Pace, Reader, Reading, encoded_batches, read_ahead
 from clipsearch.indexer.scan import Candidate, Place
 from tests.conftest import Paint
@@ -18,8 +18,8 @@ PACE = Pace(batch_size=4, decode_threads=3, max_pixels=10**6)
 
 
 def candidate(path: Path) -> Candidate:
-    size, mtime_ns = (path.stat().st_size, path.stat().st_mtime_ns) if path.exists() else (0, 0)
-    file = ImageFile(path, path.name.encode(), size, mtime_ns)
+    found = signature(path.stat()) if path.exists() else Signature(0, 0, 0)
+    file = ImageFile(path, path.name.encode(), found)
     return Candidate(file, Place(path.parent, bytes(path.parent)))
 
 
@@ -105,7 +105,7 @@ def test_a_file_that_changes_while_it_is_read_is_read_again(
 
     monkeypatch.setattr("clipsearch.indexer.pipeline.content_hash", hash_and_change)
     reading = reader()(candidate(path))
-    assert (reading.width, reading.size) == (99, path.stat().st_size)
+    assert (reading.width, reading.signature.size) == (99, path.stat().st_size)
     assert reading.content_hash == content_hash(path) and reading.reason is None
 
 
