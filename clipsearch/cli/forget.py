@@ -27,9 +27,9 @@ def forget(
     library: LibraryOption = None,
     as_json: JsonOption = False,
 ) -> int:
-    """Take files out of the library for good; the files themselves are not touched.
+    """Take files out of the library for good.
 
-    One that is still there is new to the next index.
+    The files themselves are not touched; one that is still there is new to the next index.
     """
     if not (paths or missing):
         raise typer.BadParameter("name what to forget: PATH, or --missing")

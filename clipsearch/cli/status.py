@@ -30,7 +30,7 @@ def status(
 def errors(
     library: LibraryOption = None, model: ModelOption = None, as_json: JsonOption = False
 ) -> int:
-    """List what could not be used when it was last looked at, with the reason."""
+    """List what could not be used, with the reason."""
     with open_library(library, model) as opened:
         found = opened.errors()
     if as_json:
