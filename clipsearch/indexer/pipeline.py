@@ -28,6 +28,8 @@ from clipsearch.vectors import FloatArray
 BATCH_SECONDS = 1.0
 FILES_PER_BATCH = 512
 
+VANISHED = "the file vanished before it was read"
+
 Pixels = NDArray[np.uint8]
 KnownVectors = Callable[[Iterable[bytes]], Mapping[bytes, FloatArray]]
 
@@ -122,12 +124,13 @@ class Reader:
                 reading = self._decode(reading)
             return reading, _signature(path) == unread.signature
         except (FileNotFoundError, NotADirectoryError):
-            reason = "the file vanished before it was read"
-            return replace(unread, reason=reason, vanished=True), True
+            return replace(unread, reason=VANISHED, vanished=True), True
         except OSError as error:
             reason = f"the file cannot be read: {error.strerror or error}"
             return replace(unread, reason=reason), True
         except ImageError as error:  # from the hash: not even the bytes can be had
+            if not os.path.lexists(path):
+                return replace(unread, reason=VANISHED, vanished=True), True
             return replace(unread, reason=str(error)), True
 
     def _decode(self, reading: Reading) -> Reading:
