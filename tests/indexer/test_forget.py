@@ -61,9 +61,7 @@ def test_a_file_that_no_longer_exists_is_forgotten(filled: Library, photos: Path
     assert filled.status().n_missing == 0
 
 
-def test_all_that_are_missing_are_forgotten_and_nothing_else(
-    filled: Library, photos: Path
-) -> None:
+def test_all_that_are_missing_are_forgotten_and_nothing_else(filled: Library, photos: Path) -> None:
     (photos / "sub" / "b.png").unlink()
     filled.index(photos)
     assert filled.forget(photos / "sub", only_missing=True).n_files == 1
