@@ -182,3 +182,63 @@ def test_many_may_go_missing_and_come_back_at_once(catalog, add):
         assert batch.counts().missing == 1
         batch.mark_present(np.arange(40_000))
     assert state_of(catalog, image_id) == ("present", None)
+
+
+def test_dates_change_without_anything_else(catalog, add):
+    with catalog.begin() as batch:
+        first, second = add(batch, b"a", 0.5), add(batch, b"b", 0.5)
+        batch.set_times({first: {"mtime_ns": 7, "ctime_ns": 8, "unsure_since_ns": 9}})
+    found = catalog.records([first, second])
+    assert (found[first].mtime_ns, found[first].ctime_ns) == (7, 8)
+    assert (found[first].unsure_since_ns, found[first].state) == (9, "present")
+    assert (found[second].mtime_ns, found[second].ctime_ns) == (20, None)
+
+
+def test_forgetting_leaves_nothing_but_a_dead_id(catalog, add):
+    with catalog.begin() as batch:
+        first, second, bare = add(batch, b"a", 0.5), add(batch, b"b", 0.5), add(batch, b"c")
+    with catalog.begin() as batch:
+        batch.forget([first, bare, 99])
+    assert list(catalog.records([first, second, bare])) == [second]
+    assert catalog.counts().vectors == 1
+    assert catalog.dead_ids(1, 2).tolist() == [first] and catalog.forgotten_count() == 1
+    with catalog.begin() as batch:
+        batch.clear_forgotten()
+        assert add(batch, b"a", 0.5) > bare  # its id is never given again
+    assert catalog.forgotten_count() == 0
+
+
+def test_becoming_present_forgets_what_could_not_decode_it(catalog, add):
+    with catalog.begin() as batch:
+        image_id = add(batch, b"a", state="unreadable", reason="truncated", decoder="Pillow 1")
+    assert catalog.records([image_id])[image_id].decoder == "Pillow 1"
+    with catalog.begin() as batch:
+        batch.update_image(image_id, state="present")
+    assert catalog.records([image_id])[image_id].decoder is None
+
+
+def test_problems_are_replaced_where_a_scan_has_looked(catalog, add):
+    with catalog.begin() as batch:
+        add(batch, b"bad.jpg", state="unreadable", reason="truncated")
+        batch.set_problems(1, b"", {b"a": "1", b"sub/x": "2", b"sub": "3", b"sub-x": "4"})
+    with catalog.begin() as batch:
+        assert batch.set_problems(1, b"sub", {b"sub/y\xff": "a\udcff"}) == 2
+        batch.add_problems(1, {b"bad.jpg": "a pipe by now"})
+    listed = [(failure.relative_path, failure.reason) for failure in catalog.failures()]
+    assert listed == [
+        (b"a", "1"),
+        (b"bad.jpg", "a pipe by now"),
+        (b"sub-x", "4"),
+        (b"sub/y\xff", "a\\udcff"),
+    ]
+    assert catalog.counts().problems == 4
+
+
+def test_the_images_of_a_place_are_those_at_and_below_it(catalog, add):
+    names = [b"a", b"a%", b"a%/x", b"a-b/x", b"a/b/c", b"a/x", b"a0", b"\xff/x"]
+    with catalog.begin() as batch:
+        for name in names:
+            add(batch, name)
+    for place, inside in ((b"a", 3), (b"a%", 2), (b"a/b", 1), (b"\xff", 1), (b"b", 0), (b"", 8)):
+        found = [record.relative_path for record in catalog.images(1, place)]
+        assert found == sorted(found) and len(found) == inside

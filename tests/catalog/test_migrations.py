@@ -255,3 +255,24 @@ def test_an_installation_without_migrations_says_so(tmp_path, path):
     program = OPEN.format(place=str(package.parent))
     words = run_python(program, path, folder=tmp_path).communicate()[0]
     assert words.startswith("the migrations are missing from the installation")
+
+
+def test_a_library_of_the_first_schema_is_migrated_without_losing_anything(tmp_path):
+    path = tmp_path / "catalog.sqlite3"
+    path.touch()
+    engine = open_engine(path)
+    prepare(engine, path, create=True, schema=Schema(("0001",), current_schema().scripts))
+    engine.dispose()
+    ask(path, "INSERT INTO folders VALUES (1, x'2f70')")
+    ask(path, "INSERT INTO images VALUES (7, 1, x'61', 1, 2, x'68', 3, 4, NULL, 'present', NULL)")
+    ask(path, "INSERT INTO models VALUES (1, 'm', 'ab', 1, '{}', '', 'float32', NULL)")
+    ask(path, "INSERT INTO vectors VALUES (9, 7, 1, x'003c', 0)")
+    tables = ("library", "folders", "images", "models", "vectors")
+    before = {table: ask(path, f"SELECT * FROM {table}") for table in tables}
+    with Catalog.open(path) as catalog:
+        (record,) = catalog.images(1)
+        assert (record.image_id, record.ctime_ns, record.unsure_since_ns) == (7, None, None)
+        assert catalog.failures() == [] and catalog.forgotten_count() == 0
+    assert ask(path, "SELECT version_num FROM alembic_version") == [("0002",)]
+    before["images"] = [(*row, None, None, None) for row in before["images"]]
+    assert before == {table: ask(path, f"SELECT * FROM {table}") for table in tables}

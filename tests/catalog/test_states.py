@@ -33,7 +33,7 @@ class States(RuleBasedStateMachine):
         self.model_id = self.catalog.set_model(ModelRecord("tiny", "ab", 1)).model_id
         self.expected: dict[int, Expected] = {}
         self.base: dict[int, float] = {}
-        self.base_id = 0
+        self.base_id = self.n_added = 0
 
     def teardown(self) -> None:
         self.catalog.close()
@@ -47,7 +47,8 @@ class States(RuleBasedStateMachine):
     def add(self, value: float) -> None:
         with self.catalog.begin() as batch:
             folder_id = batch.add_folder(b"/p").folder_id
-            name = b"%d" % len(self.expected)
+            self.n_added += 1
+            name = b"%d" % self.n_added
             image_id = batch.add_image(folder_id, name, 1, 2, b"h")
             batch.put_vectors(self.model_id, [image_id], np.array([[value]]))
         self.expected[image_id] = Expected("present", None, value)
@@ -100,10 +101,21 @@ class States(RuleBasedStateMachine):
         for image_id in ids:
             self.expected[image_id].value = None
 
+    @precondition(lambda self: self.expected)
+    @rule(data=st.data())
+    def be_forgotten(self, data: st.DataObject) -> None:
+        ids = self.some(data)
+        with self.catalog.begin() as batch:
+            batch.forget(ids)
+        for image_id in ids:
+            del self.expected[image_id]
+
     @rule()
     def build_an_index(self) -> None:
         self.base = self.vectors_after(0)
         self.base_id = self.catalog.last_vector_id(self.model_id)
+        with self.catalog.begin() as batch:
+            batch.clear_forgotten()
 
     def vectors_after(self, vector_id: int) -> dict[int, float]:
         batches = self.catalog.vector_batches(self.model_id, vector_id, batch_size=2)
@@ -128,6 +140,9 @@ class States(RuleBasedStateMachine):
         present = {n: e.value for n, e in self.expected.items() if e.state == "present"}
         assert alive | newer == {n: v for n, v in present.items() if v is not None}
         assert self.catalog.vector_count(self.model_id) == len(alive | newer)
+        # How status counts: the images and the forgotten ones that are not dead are in the index.
+        n_all = self.catalog.counts().images + self.catalog.forgotten_count()
+        assert n_all - len(dead) == len(alive)
 
 
 TestStates = States.TestCase

@@ -3,7 +3,12 @@
 from __future__ import annotations
 
 import os
+import shutil
 import socket
+import subprocess
+import sys
+import threading
+import tracemalloc
 from pathlib import Path
 
 import pytest
@@ -194,3 +199,85 @@ def test_an_error_about_an_odd_root_can_be_printed(tmp_path: Path) -> None:
         discover(Path(os.fsdecode(b"/no\xff\nwhere")), pytest.fail)
     assert r"/no\xff\nwhere" in str(caught.value)
     str(caught.value).encode("utf-8")
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root may mount")
+def test_a_folder_mounted_inside_itself_is_read_once(tmp_path: Path) -> None:
+    touch(tmp_path, "a.jpg", "in/b.jpg", "in/again/.keep")
+    program = (
+        "from pathlib import Path; from clipsearch.images import discover; p = []\n"
+        f"print([f.relative_path for f in discover(Path({str(tmp_path)!r}), p.append)])\n"
+        "print([(s.path.name, s.may_hide) for s in p])"
+    )
+    mounted = f'mount --bind "{tmp_path}" "{tmp_path}/in/again" && exec "$@"'
+    command = ["unshare", "-m", "sh", "-c", mounted, "sh", sys.executable, "-c", program]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    if "unshare" in done.stderr or "mount:" in done.stderr:
+        pytest.skip("no mounting here")
+    assert done.stdout.splitlines() == ["[b'a.jpg', b'in/b.jpg']", "[('again', False)]"]
+
+
+def test_a_folder_that_turns_up_below_itself_is_entered_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As a broken file system or a mount makes it, here by telling wrong numbers."""
+    touch(tmp_path, "x/y/a.jpg", "z/b.jpg")
+    stat = os.stat
+
+    def confused(path: bytes) -> os.stat_result:
+        return stat(tmp_path / "x") if os.fsencode(path).rstrip(b"/").endswith(b"y") else stat(path)
+
+    monkeypatch.setattr("os.stat", confused)
+    found, problems = walk(tmp_path)
+    assert found == [b"z/b.jpg"]
+    assert [(p.path.name, p.may_hide) for p in problems] == [("y", False)]
+    assert "lies inside itself" in problems[0].reason
+
+
+def test_hard_links_are_files_of_their_own(tmp_path: Path) -> None:
+    touch(tmp_path, "a.jpg", "sub/x.txt")
+    os.link(tmp_path / "a.jpg", tmp_path / "sub" / "b.jpg")
+    assert walk(tmp_path)[0] == [b"a.jpg", b"sub/b.jpg"]
+
+
+def test_the_longest_path_that_the_system_takes_is_found(tmp_path: Path) -> None:
+    longest = os.pathconf(tmp_path, "PC_PATH_MAX") - 1
+    room = longest - len(os.fsencode(tmp_path)) - 1
+    folders = b"/".join([b"d" * 200] * (room // 201 - 1))
+    name = b"n" * (room - len(folders) - 1 - 4)
+    name = b"e" * (len(name) // 2) + b"/" + name[len(name) // 2 + 1 :] + b".jpg"
+    relative = folders + b"/" + name
+    touch(tmp_path, relative)
+    assert len(os.path.join(os.fsencode(tmp_path), relative)) == longest
+    assert walk(tmp_path) == ([relative], [])
+
+
+def test_many_files_in_one_folder_need_little_memory(tmp_path: Path) -> None:
+    for n in range(20_000):
+        os.mknod(tmp_path / f"{n:06}.jpg")
+    tracemalloc.start()
+    n_found = sum(1 for _ in discover(tmp_path, pytest.fail))
+    _, peak_bytes = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    shutil.rmtree(tmp_path)
+    assert n_found == 20_000
+    assert peak_bytes < 3 * 2**20  # their names alone are 1 MB
+
+
+def test_files_that_vanish_while_the_walk_goes_on_never_stop_it(tmp_path: Path) -> None:
+    names = [f"{n % 10}/{n}.jpg" for n in range(400)]
+    touch(tmp_path, *names)
+
+    def remove() -> None:
+        for name in reversed(names):
+            (tmp_path / name).unlink()
+
+    problems: list[Skipped] = []
+    files = discover(tmp_path, problems.append)
+    found = [next(files)]
+    remover = threading.Thread(target=remove)
+    remover.start()
+    found += files
+    remover.join()
+    assert all("went away" in problem.reason for problem in problems)
+    assert len({file.path for file in found} | {p.path for p in problems}) <= 400

@@ -5,10 +5,13 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from clipsearch.catalog import FolderRecord
 from clipsearch.errors import FolderError
-from clipsearch.indexer.scan import outermost, place
+from clipsearch.images import ImageFile, Signature
+from clipsearch.indexer.scan import outermost, place, side_by_side
 
 ROOTS = [FolderRecord(1, b"/a/b"), FolderRecord(2, b"/c")]
 
@@ -58,3 +61,15 @@ def test_a_folder_that_is_not_there_is_named(tmp_path: Path, folder: str) -> Non
     (tmp_path / "loop").symlink_to(tmp_path / "loop")
     with pytest.raises(FolderError, match="there is no folder"):
         outermost([tmp_path / folder])
+
+
+@given(st.sets(st.binary(max_size=3)), st.sets(st.binary(max_size=3)))
+def test_files_and_records_meet_at_equal_paths(on_disk: set[bytes], known: set[bytes]) -> None:
+    files = [ImageFile(Path("/"), path, Signature(0, 0, 0)) for path in sorted(on_disk)]
+    records = [(path, path) for path in sorted(known)]  # a record that is its own path
+    pairs = list(side_by_side(iter(files), iter(records)))  # type: ignore[arg-type]
+    met = [(file.relative_path if file else None, record) for file, record in pairs]
+    everything = sorted(on_disk | known)
+    assert met == [
+        (path if path in on_disk else None, path if path in known else None) for path in everything
+    ]
