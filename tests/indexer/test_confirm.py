@@ -55,7 +55,7 @@ def repaint_in_secret(paint: Paint, path: Path, colour: str = "blue") -> None:
 
 def forbid_reading(patch: pytest.MonkeyPatch) -> None:
     patch.setattr("clipsearch.indexer.confirm.content_hash", None)
-    patch.setattr("clipsearch.indexer.pipeline.content_hash", None)
+    patch.setattr("clipsearch.indexer.run.encoded_batches", None)
 
 
 def outcome(report: IndexReport) -> tuple[int, int, int]:
@@ -192,7 +192,7 @@ def test_a_touched_broken_file_is_not_decoded_again(
     (photos / "broken.jpg").write_bytes(b"no picture")
     first = library.index(photos)
     os.utime(photos / "broken.jpg", ns=(1, 1))
-    monkeypatch.setattr("clipsearch.indexer.pipeline.decode", None)
+    monkeypatch.setattr("clipsearch.indexer.run.encoded_batches", None)
     for verify in (False, True):
         again = library.index(photos, verify=verify)
         assert (again.unchanged, again.skipped) == (1, first.skipped)

@@ -5,13 +5,13 @@ from __future__ import annotations
 import os
 import shutil
 import socket
+import threading
 from collections.abc import Callable
+from itertools import count
 from pathlib import Path
 
 import pytest
 
-from clipsearch.errors import UnreadableImage
-from clipsearch.images import content_hash
 from clipsearch.library import Library, Progress
 from tests.conftest import Paint
 
@@ -131,85 +131,86 @@ def test_a_bad_link_in_the_place_of_a_broken_picture_is_listed_once(
     assert "leads nowhere" in listed(started, photos)["bad.png"]
 
 
-def hashing(monkeypatch: pytest.MonkeyPatch, meanwhile: Callable[[Path], None]) -> None:
-    """Something happens to each file just before it is read."""
+def between_scan_and_reading(happens: Callable[[], object]) -> Callable[[Progress], None]:
+    """A listener that lets something happen once all is scanned and nothing is read yet."""
 
-    def hash_late(path: Path) -> bytes:
-        meanwhile(path)
-        return content_hash(path)
+    def listen(progress: Progress) -> None:
+        if progress.stage == "encode" and not progress.n_done:
+            happens()
 
-    monkeypatch.setattr("clipsearch.indexer.pipeline.content_hash", hash_late)
+    return listen
 
 
 def test_a_file_that_vanishes_before_it_is_read_is_listed_until_the_next_run(
     started: Library, photos: Path, paint: Paint, tmp_path: Path
 ) -> None:
     shy, aside = paint("shy.png"), tmp_path / "aside"
-
-    def hide(progress: Progress) -> None:
-        if progress.stage == "encode" and not progress.n_done:  # scanned, and not yet read
-            shy.rename(aside)
-
-    assert [each.path for each in started.index(photos, on_progress=hide).skipped] == [shy]
+    listener = between_scan_and_reading(lambda: shy.rename(aside))
+    assert [each.path for each in started.index(photos, on_progress=listener).skipped] == [shy]
     assert "vanished" in listed(started, photos)["shy.png"]
     aside.rename(shy)
     assert started.index(photos).added == 1 and started.errors() == []
 
 
-def test_a_known_file_that_vanishes_while_it_is_read_keeps_its_vector(
-    started: Library, photos: Path, paint: Paint, monkeypatch: pytest.MonkeyPatch
+def test_a_known_file_that_vanishes_before_it_is_read_keeps_its_vector(
+    started: Library, photos: Path, paint: Paint
 ) -> None:
-    paint("good.png", "blue", size=(40, 40))
-    hashing(monkeypatch, Path.unlink)
-    started.index(photos)
+    listener = between_scan_and_reading(paint("good.png", "blue", size=(40, 40)).unlink)
+    started.index(photos, on_progress=listener)
     assert "vanished" in listed(started, photos)["good.png"]
-    monkeypatch.undo()
     assert started.index(photos).missing == 1 and started.errors() == []
     assert started._opened().counts().vectors == 3
 
 
 def test_a_file_that_never_keeps_still_is_listed_and_tried_again(
-    started: Library, photos: Path, paint: Paint, monkeypatch: pytest.MonkeyPatch
+    started: Library, photos: Path, paint: Paint
 ) -> None:
-    paint("log.png", "blue")
-    n_changes = iter(range(100))
-    hashing(monkeypatch, lambda path: os.utime(path, ns=(0, next(n_changes))))
-    started.index(photos)
-    assert "changed while it was read" in listed(started, photos)["log.png"]
-    monkeypatch.undo()
+    path, is_over = paint("log.bmp", "blue", size=(3000, 1000)), threading.Event()
+
+    def write_on() -> None:
+        for n in count():
+            os.utime(path, ns=(0, n))
+            if is_over.is_set():
+                return
+
+    writer = threading.Thread(target=write_on)
+    writer.start()
+    try:
+        started.index(photos)
+    finally:
+        is_over.set()
+        writer.join()
+    assert "changed while it was read" in listed(started, photos)["log.bmp"]
     assert started.index(photos).updated == 1
     assert started.errors() == [] and len(started.query("blue")) == 4
 
 
 def test_a_file_that_could_not_be_opened_is_tried_again(
-    started: Library, photos: Path, paint: Paint, monkeypatch: pytest.MonkeyPatch
+    started: Library, photos: Path, paint: Paint, tmp_path: Path
 ) -> None:
-    def refuse(path: Path) -> bytes:
-        raise UnreadableImage(f"{path.name} cannot be opened (permission denied)")
+    path, aside = paint("mine.png"), tmp_path / "aside"
 
-    paint("mine.png")
-    monkeypatch.setattr("clipsearch.indexer.pipeline.content_hash", refuse)
-    started.index(photos)
-    assert "permission" in listed(started, photos)["mine.png"]
-    monkeypatch.undo()
-    started.index(photos)
-    assert started.errors() == []
+    def put_a_pipe_in_its_place() -> None:
+        path.rename(aside)
+        os.mkfifo(path)
+
+    started.index(photos, on_progress=between_scan_and_reading(put_a_pipe_in_its_place))
+    assert "not a regular file" in listed(started, photos)["mine.png"]
+    aside.replace(path)
+    assert started.index(photos).updated == 1 and started.errors() == []
 
 
-def test_a_broken_file_is_decoded_again_by_another_decoder_only(
+def test_a_broken_file_is_read_again_by_another_decoder_only(
     started: Library, photos: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (photos / "bad.png").write_bytes(b"no picture")
-    first = started.index(photos)
-    with monkeypatch.context() as patch:
-        patch.setattr("clipsearch.indexer.pipeline.decode", None)
-        assert started.index(photos).skipped == first.skipped
-        for module in ("scan", "commit"):
-            patch.setattr(f"clipsearch.indexer.{module}.DECODER", "Pillow 99")
-        with pytest.raises(TypeError):
-            started.index(photos)
+
+    def stages() -> set[str]:
+        told: list[Progress] = []
+        assert [each.path.name for each in started.index(photos, on_progress=told.append).skipped]
+        return {progress.stage for progress in told} - {"scan"}
+
+    assert stages() == {"encode"} and stages() == set()
     for module in ("scan", "commit"):
         monkeypatch.setattr(f"clipsearch.indexer.{module}.DECODER", "Pillow 99")
-    assert started.index(photos).skipped == first.skipped
-    monkeypatch.setattr("clipsearch.indexer.pipeline.decode", None)
-    assert started.index(photos).skipped == first.skipped
+    assert stages() == {"encode"} and stages() == set()
