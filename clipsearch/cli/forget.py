@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from clipsearch.cli import render
+from clipsearch.cli.opening import open_library
 from clipsearch.cli.options import ExitCode, JsonOption, LibraryOption, given_path
 
 
@@ -33,9 +34,7 @@ def forget(
     """
     if not (paths or missing):
         raise typer.BadParameter("name what to forget: PATH, or --missing")
-    from clipsearch.library import Library
-
-    with Library(library, create=False) as opened:
+    with open_library(library) as opened:
         done = opened.forget(*(paths or ()), only_missing=missing)
     if as_json:
         not_found = [render.path_fields(path) for path in done.not_found]

@@ -56,9 +56,7 @@ def index(
     if reindex and model is None:
         raise typer.BadParameter("--reindex needs the new model: add --model NAME|FILE")
     if reindex and verify:
-        raise typer.BadParameter(
-            "--verify goes with the model that the library has: leave out --reindex"
-        )
+        raise typer.BadParameter("--verify goes with the library's own model: leave out --reindex")
     with (
         opened_or_priced(library, None if reindex else model, vocab) as opened,
         render.progress() as show,

@@ -97,16 +97,17 @@ class AnyHistory(RuleBasedStateMachine):
         self.is_current = False
 
     @rule()
-    def delete_all(self) -> None:
+    def lose_everything(self) -> None:
         for path in self.root.rglob("*.png"):
             path.unlink()
-        self.is_current = False
+        self.index(verify=False)
 
     @rule(verify=st.booleans())
     def index(self, verify: bool) -> None:
         before = self.answers()
         try:
             self.library.index(self.root, verify=verify)
+            assert any(self.root.rglob("*.png")) or not self.known, "all is gone, and no question"
         except FolderError:
             # Only a folder with less than half of what was known may stop it, and as if nothing
             # had been tried.
