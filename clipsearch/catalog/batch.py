@@ -183,7 +183,8 @@ class Batch(Snapshot):
         """Remove images and their vectors for good. Index files may still hold them, so their ids
         stay among the dead until `clear_forgotten`."""
         ids = np.fromiter(image_ids, np.int64)
-        known = select(VectorRow.image_id).where(among(VectorRow.image_id, ids)).distinct()
+        # Also without a vector now: an index file can be older than the loss of it.
+        known = select(ImageRow.image_id).where(among(ImageRow.image_id, ids))
         buried = insert(ForgottenRow).from_select(["image_id"], known)
         self._connection.execute(buried)
         self.remove_vectors(ids)
