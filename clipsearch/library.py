@@ -40,7 +40,11 @@ from clipsearch.query.status import FolderStatus, Status, library_status
 from clipsearch.settings import Settings
 
 if TYPE_CHECKING:
+    from clipsearch.care.backup import BackupReport
+    from clipsearch.care.repair import RepairReport
+    from clipsearch.care.report import CheckReport, OnCheckProgress
     from clipsearch.catalog import Catalog, ModelRecord
+    from clipsearch.indexer.lock import OnWait
     from clipsearch.indexer.reencode import ReindexCost
 
 __all__ = [
@@ -87,7 +91,8 @@ class Library:
         try:
             if not create:
                 self._opened()
-            record = self._model()
+            # What nobody asked for is not looked at: a damaged library must open to be repaired.
+            record = self._model() if self._models.is_chosen else None
             if record is not None:
                 self._models.check(record)
         except BaseException:
@@ -119,15 +124,18 @@ class Library:
         *folders: str | Path,
         on_progress: OnProgress | None = None,
         allow_empty: bool = False,
+        on_wait: OnWait | None = None,
     ) -> IndexReport:
         """Bring the library up to date with these folders.
 
         A file that cannot be used becomes an entry of the report. Raises FolderError if a folder
         cannot be read, or has no picture, because it may be the place of a drive that is not
-        there (unless `allow_empty`); LibraryLocked if another process is indexing; ModelError.
+        there (unless `allow_empty`); LibraryLocked if another process is writing, unless there is
+        an `on_wait` to hear who is waited for; ModelError.
         """
+        from clipsearch.care.place import warnings_about
         from clipsearch.indexer.commit import Committer
-        from clipsearch.indexer.merge import drop_unusable, is_merge_due, merge
+        from clipsearch.indexer.merge import drop_unusable, merge_if_due
         from clipsearch.indexer.pipeline import Pace
         from clipsearch.indexer.run import apply_scans, scan_folders
         from clipsearch.indexer.scan import Rules
@@ -136,13 +144,13 @@ class Library:
             raise FolderError("no folder was named: say which folder to index")
         tally, pace = Tally(on_progress), Pace.of(self.settings)
         rules = Rules(pace.max_pixels, allow_empty)
-        with self._writing(folders, allow_empty) as (catalog, model):
+        with self._writing(folders, allow_empty, on_wait) as (catalog, model):
+            tally.notes += warnings_about(self.path)
             scans = scan_folders(folders, catalog, model.model_id, tally, rules)
             drop_unusable(catalog, model, self._files)
             committer = Committer(catalog, model.model_id, tally)
             apply_scans(scans, committer, self._loaded, pace)
-            if is_merge_due(self._files.coverage(catalog, model)):
-                merge(catalog, model, self._files)
+            merge_if_due(catalog, model, self._files, tally)
         return tally.report()
 
     def reindex(
@@ -151,6 +159,7 @@ class Library:
         *folders: str | Path,
         on_progress: OnProgress | None = None,
         allow_empty: bool = False,
+        on_wait: OnWait | None = None,
     ) -> IndexReport:
         """Encode the whole library, and these folders, with another model, and make it its own.
 
@@ -158,23 +167,24 @@ class Library:
         interrupted, doing it again does the rest. Raises what `index` does, where a folder of the
         library that is not there counts like an empty one.
         """
+        from clipsearch.care.leftovers import remove_leftovers
         from clipsearch.indexer.commit import Committer
         from clipsearch.indexer.lock import write_lock
-        from clipsearch.indexer.merge import is_merge_due, merge
+        from clipsearch.indexer.merge import merge_if_due
         from clipsearch.indexer.pipeline import Pace
         from clipsearch.indexer.reencode import reencode, switch
         from clipsearch.indexer.scan import Rules
 
         catalog, tally, pace = self._opened(), Tally(on_progress), Pace.of(self.settings)
         encoder = self._models.load(model) if isinstance(model, str | Path) else model
-        with write_lock(self.path):
+        with write_lock(self.path, on_wait):
+            remove_leftovers(self.path, self._files.folder)
             with catalog.begin() as write:
                 record = write.add_model(record_of(encoder))
             committer = Committer(catalog, record.model_id, tally)
             reencode(folders, committer, encoder, pace, Rules(pace.max_pixels, allow_empty))
             switch(catalog, record, self._files)
-            if is_merge_due(self._files.coverage(catalog, record)):
-                merge(catalog, record, self._files)
+            merge_if_due(catalog, record, self._files, tally)
         self._models.become(encoder, given=not isinstance(model, str | Path))
         return tally.report()
 
@@ -221,6 +231,55 @@ class Library:
         with self._opened().snapshot() as state:
             return library_status(self.path, state, self._files)
 
+    def check(
+        self, read_data: float = 0.0, on_progress: OnCheckProgress | None = None
+    ) -> CheckReport:
+        """Whether everything that the library keeps is sound. Loads no model, changes nothing.
+
+        `read_data` is the share of the pictures, 0 to 1, that is read again and compared.
+        Damage becomes findings of the report. Raises NoLibrary, CatalogTooNew.
+        """
+        from clipsearch.care.check import check
+
+        file = self.path / CATALOG_FILE
+        return check(file, self._files.folder, read_data=read_data, on_progress=on_progress)
+
+    def repair(
+        self,
+        *,
+        on_progress: OnCheckProgress | None = None,
+        on_wait: OnWait | None = None,
+    ) -> RepairReport:
+        """Make the library sound. What is taken out goes to its folder `quarantine`.
+
+        Raises NoLibrary, CatalogTooNew, LibraryLocked as `index` does.
+        """
+        from clipsearch.care.leftovers import remove_leftovers
+        from clipsearch.care.repair import repair
+        from clipsearch.indexer.lock import write_lock
+
+        self._require_catalog()
+        with write_lock(self.path, on_wait):
+            self.close()
+            remove_leftovers(self.path, self._files.folder)
+            return repair(self.path / CATALOG_FILE, self._files, on_progress)
+
+    def backup(
+        self,
+        path: str | Path,
+        *,
+        force: bool = False,
+        on_progress: OnCheckProgress | None = None,
+    ) -> BackupReport:
+        """Copy the catalog, of which all else is derived, to one file; indexing may go on.
+
+        Raises CatalogError if there is a file already, unless `force`.
+        """
+        from clipsearch.care.backup import backup
+
+        file = self.path / CATALOG_FILE
+        return backup(file, Path(path), force=force, on_progress=on_progress)
+
     def errors(self) -> list[SkippedFile]:
         """The files that could not be read, by path, with the reason."""
         found = self._opened().unreadable()
@@ -236,11 +295,18 @@ class Library:
     def _opened(self) -> Catalog:
         catalog = self._existing()
         if catalog is None:
-            raise NoLibrary(
-                f"there is no library at {self.path}: make one with clipsearch index FOLDER, "
-                "or name another with --library"
-            )
+            raise self._no_library()
         return catalog
+
+    def _no_library(self) -> NoLibrary:
+        return NoLibrary(
+            f"there is no library at {self.path}: make one with clipsearch index FOLDER, "
+            "or name another with --library"
+        )
+
+    def _require_catalog(self) -> None:
+        if not self._has_catalog():
+            raise self._no_library()
 
     def _existing(self) -> Catalog | None:
         """The catalog, if there is one."""
@@ -269,9 +335,10 @@ class Library:
 
     @contextmanager
     def _writing(
-        self, folders: Sequence[str | Path], allow_empty: bool
+        self, folders: Sequence[str | Path], allow_empty: bool, on_wait: OnWait | None
     ) -> Iterator[tuple[Catalog, ModelRecord]]:
         """The catalog under the lock, made now if need be, and the library's model."""
+        from clipsearch.care.leftovers import remove_leftovers
         from clipsearch.catalog import Catalog
         from clipsearch.indexer.lock import write_lock
         from clipsearch.indexer.scan import require_pictures
@@ -287,7 +354,8 @@ class Library:
             raise CatalogError(
                 f"no library can be made at {self.path} ({reason}): name another folder"
             ) from error
-        with write_lock(self.path):
+        with write_lock(self.path, on_wait):
+            remove_leftovers(self.path, self._files.folder)
             with self._opening:
                 if self._catalog is None:
                     self._catalog = Catalog.open(self.path / CATALOG_FILE, create=True)

@@ -8,6 +8,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from clipsearch.errors import VectorIndexError
+from clipsearch.indexer.report import Tally
 from clipsearch.query.base import BaseFiles, Coverage
 from clipsearch.vectors import normalise
 
@@ -23,6 +25,15 @@ MERGE_SHARE = 0.1
 def is_merge_due(covered: Coverage, merge_from: int = MERGE_FROM) -> bool:
     """Whether the vectors outside the file and the dead ones in it are worth a new one."""
     return covered.n_tail + covered.n_dead > max(merge_from, MERGE_SHARE * covered.n_base)
+
+
+def merge_if_due(catalog: CatalogReads, model: ModelRecord, files: BaseFiles, tally: Tally) -> None:
+    """Merge if it is worth it. A disk that does not take the file costs a note, not the run."""
+    if is_merge_due(files.coverage(catalog, model)):
+        try:
+            merge(catalog, model, files)
+        except VectorIndexError as error:
+            tally.notes.append(str(error))
 
 
 def drop_unusable(catalog: CatalogReads, model: ModelRecord, files: BaseFiles) -> None:
