@@ -9,7 +9,7 @@ from alembic import context
 from alembic.util import CommandError
 from sqlalchemy import Connection
 
-from clipsearch.catalog.database import open_engine, writing
+from clipsearch.catalog.database import ensure_wal, open_engine, writing
 from clipsearch.catalog.tables import Base
 
 
@@ -27,6 +27,7 @@ def run_on_file(name: str | None) -> None:
     path.touch()
     engine = open_engine(path, foreign_keys=False)
     try:
+        ensure_wal(engine, path)
         with writing(engine, path) as connection:
             run(connection)
     finally:

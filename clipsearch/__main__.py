@@ -4,15 +4,26 @@ from __future__ import annotations
 
 import sys
 
+from clipsearch.cli.signals import Signals
+
 
 def main() -> int:
     """Run the command line; Ctrl-C is quiet even while its modules are being loaded."""
+    signals = Signals()
     try:
+        signals.install()
         from clipsearch.cli.app import main as run
 
-        return run()
+        code = run()
+        signals.let_go()
     except KeyboardInterrupt:
-        return 130  # cli.options.ExitCode.INTERRUPTED, which may not be loaded yet
+        code = 130  # cli.options.ExitCode.INTERRUPTED, which may not be loaded yet
+    except Exception:
+        # A module that was interrupted while it was loaded says so in many ways.
+        if signals.exit_code is None:
+            raise
+        code = signals.exit_code
+    return code if signals.exit_code is None else signals.exit_code
 
 
 if __name__ == "__main__":

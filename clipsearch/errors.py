@@ -15,6 +15,7 @@ Knows nothing of terminals: `exit_code` is only a number for whoever wants one.
     │   ├── NoLibrary            10
     │   ├── LibraryLocked        11
     │   ├── CatalogTooNew
+    │   ├── CatalogDamaged       what `repair` is for
     │   └── ModelMismatch
     ├── VectorIndexError         the derived index
     ├── FolderError              a folder to index cannot be used
@@ -88,6 +89,10 @@ class LibraryLocked(CatalogError):
 
 class CatalogTooNew(CatalogError):
     """The library was made by a newer version."""
+
+
+class CatalogDamaged(CatalogError):
+    """The library's database cannot be read, or not all of it."""
 
 
 class ModelMismatch(CatalogError):

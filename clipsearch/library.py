@@ -40,8 +40,12 @@ from clipsearch.query.status import FolderStatus, Status, library_status
 from clipsearch.settings import Settings
 
 if TYPE_CHECKING:
+    from clipsearch.care.backup import BackupReport
+    from clipsearch.care.repair import RepairReport
+    from clipsearch.care.report import CheckReport, OnCheckProgress
     from clipsearch.catalog import Catalog, ModelRecord
     from clipsearch.indexer.forget import Forgotten
+    from clipsearch.indexer.lock import OnWait
     from clipsearch.indexer.reencode import ReindexCost
 
 __all__ = [
@@ -88,7 +92,8 @@ class Library:
         try:
             if not create:
                 self._opened()
-            record = self._model()
+            # What nobody asked for is not looked at: a damaged library must open to be repaired.
+            record = self._model() if self._models.is_chosen else None
             if record is not None:
                 self._models.check(record)
         except BaseException:
@@ -121,14 +126,17 @@ class Library:
         on_progress: OnProgress | None = None,
         allow_missing: bool = False,
         verify: bool = False,
+        on_wait: OnWait | None = None,
     ) -> IndexReport:
         """Bring the library up to date with these folders.
 
         A file that cannot be used becomes an entry of the report. With `verify` every file is read,
         however it looks. Raises FolderError if a folder cannot be read, or has lost more than half
         of its files or has none, because it may be the place of a drive that is not there (unless
-        `allow_missing`); LibraryLocked if another process is indexing; ModelError.
+        `allow_missing`); LibraryLocked if another process is writing, unless there is an `on_wait`
+        to hear who is waited for; ModelError.
         """
+        from clipsearch.care.place import warnings_about
         from clipsearch.indexer.commit import Committer
         from clipsearch.indexer.merge import drop_unusable, merge_if_due
         from clipsearch.indexer.pipeline import Pace
@@ -139,12 +147,13 @@ class Library:
             raise FolderError("no folder was named: say which folder to index")
         tally, pace = Tally(on_progress), Pace.of(self.settings)
         rules = Rules(pace.max_pixels, allow_missing, verify)
-        with self._writing(folders, allow_missing) as (catalog, model):
+        with self._writing(folders, allow_missing, on_wait) as (catalog, model):
+            tally.notes += warnings_about(self.path)
             scans = scan_folders(folders, catalog, model.model_id, tally, rules)
             drop_unusable(catalog, model, self._files)
             committer = Committer(catalog, model.model_id, tally)
             apply_scans(scans, committer, self._loaded, pace)
-            merge_if_due(catalog, model, self._files)
+            merge_if_due(catalog, model, self._files, tally)
         return tally.report()
 
     def reindex(
@@ -153,6 +162,7 @@ class Library:
         *folders: str | Path,
         on_progress: OnProgress | None = None,
         allow_missing: bool = False,
+        on_wait: OnWait | None = None,
     ) -> IndexReport:
         """Encode the whole library, and these folders, with another model, and make it its own.
 
@@ -160,6 +170,7 @@ class Library:
         interrupted, doing it again does the rest. Raises what `index` does, where a folder of the
         library that is not there counts like an empty one.
         """
+        from clipsearch.care.leftovers import remove_leftovers
         from clipsearch.indexer.commit import Committer
         from clipsearch.indexer.lock import write_lock
         from clipsearch.indexer.merge import merge_if_due
@@ -169,13 +180,14 @@ class Library:
 
         catalog, tally, pace = self._opened(), Tally(on_progress), Pace.of(self.settings)
         encoder = self._models.load(model) if isinstance(model, str | Path) else model
-        with write_lock(self.path):
+        with write_lock(self.path, on_wait):
+            remove_leftovers(self.path, self._files.folder)
             with catalog.begin() as write:
                 record = write.add_model(record_of(encoder))
             committer = Committer(catalog, record.model_id, tally)
             reencode(folders, committer, encoder, pace, Rules(pace.max_pixels, allow_missing))
             switch(catalog, record, self._files)
-            merge_if_due(catalog, record, self._files)
+            merge_if_due(catalog, record, self._files, tally)
         self._models.become(encoder, given=not isinstance(model, str | Path))
         return tally.report()
 
@@ -222,28 +234,81 @@ class Library:
         with self._opened().snapshot() as state:
             return library_status(self.path, state, self._files)
 
+    def check(
+        self, read_data: float = 0.0, on_progress: OnCheckProgress | None = None
+    ) -> CheckReport:
+        """Whether everything that the library keeps is sound. Loads no model, changes nothing.
+
+        `read_data` is the share of the pictures, 0 to 1, that is read again and compared.
+        Damage becomes findings of the report. Raises NoLibrary, CatalogTooNew.
+        """
+        from clipsearch.care.check import check
+
+        file = self.path / CATALOG_FILE
+        return check(file, self._files.folder, read_data=read_data, on_progress=on_progress)
+
+    def repair(
+        self,
+        *,
+        on_progress: OnCheckProgress | None = None,
+        on_wait: OnWait | None = None,
+    ) -> RepairReport:
+        """Make the library sound. What is taken out goes to its folder `quarantine`.
+
+        Raises NoLibrary, CatalogTooNew, LibraryLocked as `index` does.
+        """
+        from clipsearch.care.leftovers import remove_leftovers
+        from clipsearch.care.repair import repair
+        from clipsearch.indexer.lock import write_lock
+
+        self._require_catalog()
+        with write_lock(self.path, on_wait):
+            self.close()
+            remove_leftovers(self.path, self._files.folder)
+            return repair(self.path / CATALOG_FILE, self._files, on_progress)
+
+    def backup(
+        self,
+        path: str | Path,
+        *,
+        force: bool = False,
+        on_progress: OnCheckProgress | None = None,
+    ) -> BackupReport:
+        """Copy the catalog, of which all else is derived, to one file; indexing may go on.
+
+        Raises CatalogError if there is a file already, unless `force`.
+        """
+        from clipsearch.care.backup import backup
+
+        file = self.path / CATALOG_FILE
+        return backup(file, Path(path), force=force, on_progress=on_progress)
+
     def errors(self) -> list[SkippedFile]:
         """What could not be used when it was last looked at, by path, with the reason."""
         return [SkippedFile(each.path, each.reason) for each in self._opened().failures()]
 
-    def forget(self, *paths: str | Path, only_missing: bool = False) -> Forgotten:
+    def forget(
+        self, *paths: str | Path, only_missing: bool = False, on_wait: OnWait | None = None
+    ) -> Forgotten:
         """Remove all that the library has at or below these paths, there or not, for good.
 
         With `only_missing` just the missing files; then without paths those of all folders. A file
-        that is still there is new to the next `index`. Raises LibraryLocked.
+        that is still there is new to the next `index`. Raises LibraryLocked as `index` does.
         """
+        from clipsearch.care.leftovers import remove_leftovers
         from clipsearch.indexer.forget import forget
         from clipsearch.indexer.lock import write_lock
         from clipsearch.indexer.merge import merge_if_due
 
         if not (paths or only_missing):
             raise FolderError("no path was named: say which files or folders to forget")
-        catalog = self._opened()
-        with write_lock(self.path):
+        catalog, tally = self._opened(), Tally()
+        with write_lock(self.path, on_wait):
+            remove_leftovers(self.path, self._files.folder)
             forgotten = forget(catalog, paths, only_missing=only_missing)
             if (model := catalog.model()) is not None:
-                merge_if_due(catalog, model, self._files)
-        return forgotten
+                merge_if_due(catalog, model, self._files, tally)
+        return replace(forgotten, notes=tuple(tally.notes))
 
     @property
     def model_name(self) -> str:
@@ -255,11 +320,18 @@ class Library:
     def _opened(self) -> Catalog:
         catalog = self._existing()
         if catalog is None:
-            raise NoLibrary(
-                f"there is no library at {self.path}: make one with clipsearch index FOLDER, "
-                "or name another with --library"
-            )
+            raise self._no_library()
         return catalog
+
+    def _no_library(self) -> NoLibrary:
+        return NoLibrary(
+            f"there is no library at {self.path}: make one with clipsearch index FOLDER, "
+            "or name another with --library"
+        )
+
+    def _require_catalog(self) -> None:
+        if not self._has_catalog():
+            raise self._no_library()
 
     def _existing(self) -> Catalog | None:
         """The catalog, if there is one."""
@@ -288,9 +360,10 @@ class Library:
 
     @contextmanager
     def _writing(
-        self, folders: Sequence[str | Path], allow_missing: bool
+        self, folders: Sequence[str | Path], allow_missing: bool, on_wait: OnWait | None
     ) -> Iterator[tuple[Catalog, ModelRecord]]:
         """The catalog under the lock, made now if need be, and the library's model."""
+        from clipsearch.care.leftovers import remove_leftovers
         from clipsearch.catalog import Catalog
         from clipsearch.indexer.lock import write_lock
         from clipsearch.indexer.scan import require_pictures
@@ -306,7 +379,8 @@ class Library:
             raise CatalogError(
                 f"no library can be made at {self.path} ({reason}): name another folder"
             ) from error
-        with write_lock(self.path):
+        with write_lock(self.path, on_wait):
+            remove_leftovers(self.path, self._files.folder)
             with self._opening:
                 if self._catalog is None:
                     self._catalog = Catalog.open(self.path / CATALOG_FILE, create=True)

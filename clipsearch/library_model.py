@@ -46,6 +46,11 @@ class LibraryModel:
         self._encoders: dict[bool, Encoder] = {}  # by whether it is the one in numpy
         self._loading = threading.Lock()  # threads that come together share one of each
 
+    @property
+    def is_chosen(self) -> bool:
+        """Whether a model was asked for, whatever the library's is."""
+        return self.wanted is not None or self.given is not None
+
     def name(self, record: ModelRecord | None) -> str:
         """The library's model, or the one that a new library will get."""
         if record is not None:

@@ -14,6 +14,8 @@ from clipsearch.errors import CatalogError
 from clipsearch.vectors import HalfArray
 
 STORED = np.dtype("<f2")
+# float16 rounds each number by at most 1 part in 2,048, and so a length by no more; twice that.
+LENGTH_ERROR = 2.0**-10
 
 
 def pack(vectors: NDArray[Any], dimension: int) -> list[tuple[bytes, int]]:
@@ -40,6 +42,25 @@ def first_damaged(blobs: Sequence[bytes], checksums: Sequence[int], dimension: i
         if zlib.crc32(blob) != checksum or len(blob) != n_bytes:
             return position
     return None
+
+
+def flaws(blobs: Sequence[bytes], checksums: Sequence[int], dimension: int) -> dict[int, str]:
+    """What is wrong with which of n blobs, by position: length, CRC-32, numbers, unit length."""
+    n_bytes, found, sound = dimension * STORED.itemsize, {}, []
+    for position, (blob, checksum) in enumerate(zip(blobs, checksums, strict=True)):
+        if len(blob) != n_bytes:
+            found[position] = f"is {len(blob)} bytes long instead of {n_bytes}"
+        elif zlib.crc32(blob) != checksum:
+            found[position] = "does not match its checksum"
+        else:
+            sound.append(position)
+    wide = unpack([blobs[position] for position in sound], dimension).astype(np.float64)
+    for position, length in zip(sound, np.sqrt((wide * wide).sum(axis=1)), strict=True):
+        if not np.isfinite(length):
+            found[position] = "holds NaN or infinity"
+        elif abs(length - 1) > LENGTH_ERROR:
+            found[position] = f"has length {length:.4g} instead of 1"
+    return found
 
 
 def unpack(blobs: Sequence[bytes], dimension: int) -> HalfArray:

@@ -14,7 +14,7 @@ from typing import Self
 from sqlalchemy import Connection, Engine
 
 from clipsearch.catalog.batch import Batch
-from clipsearch.catalog.database import open_engine, reading, writing
+from clipsearch.catalog.database import let_go, open_engine, reading, writing
 from clipsearch.catalog.migrations import current_schema, prepare
 from clipsearch.catalog.reads import CatalogReads, Snapshot
 from clipsearch.catalog.records import ModelRecord
@@ -52,7 +52,7 @@ class Catalog(CatalogReads):
     def close(self) -> None:
         """Let go of the file. A second time does nothing."""
         if self._engine is not None:
-            self._engine.dispose()
+            let_go(self._engine)
             self._engine = None
 
     def __enter__(self) -> Self:

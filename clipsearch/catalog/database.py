@@ -4,23 +4,28 @@ what SQLite's errors mean in words. Knows nothing of tables."""
 from __future__ import annotations
 
 import os
+import shutil
 import sqlite3
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 from sqlalchemy import Connection, Engine, create_engine, event
-from sqlalchemy.exc import DBAPIError
-from sqlalchemy.pool import NullPool, QueuePool
+from sqlalchemy.exc import DBAPIError, DisconnectionError
+from sqlalchemy.pool import ConnectionPoolEntry, QueuePool
 
-from clipsearch.errors import CatalogError, LibraryLocked
+from clipsearch.errors import CatalogDamaged, CatalogError, LibraryLocked
 
 BUSY_SECONDS = 10.0
+# What the write-ahead log shrinks to once nobody reads from it any more; a reader that stays for
+# hours makes it grow as long as somebody writes.
+WAL_BYTES = 64 << 20
 
 # By the beginning of SQLite's name for an error: what is wrong, and what to do about it.
 _MEANINGS = {
-    "SQLITE_NOTADB": "is not a SQLite database: move the file away, or choose another library",
-    "SQLITE_CORRUPT": "is damaged: restore it from a copy, or move it away and index again",
+    "SQLITE_NOTADB": "is not a SQLite database: run clipsearch repair, which moves it aside, or "
+    "choose another library",
+    "SQLITE_CORRUPT": "is damaged: restore it from a copy, or run clipsearch repair",
     "SQLITE_CANTOPEN": "cannot be opened: check that it is a file and that you may write there",
     "SQLITE_READONLY": "cannot be written: check the permissions of the file and its folder",
     "SQLITE_PERM": "cannot be opened: check the permissions of the file and its folder",
@@ -28,20 +33,53 @@ _MEANINGS = {
     "SQLITE_IOERR": "could not be read or written: check the disk and its free space",
     "SQLITE_CONSTRAINT": "refuses a row that contradicts what it holds",
 }
+_DAMAGED = ("SQLITE_NOTADB", "SQLITE_CORRUPT")
+_SPACE = ("SQLITE_FULL", "SQLITE_IOERR", "SQLITE_READONLY")  # where the disk may be what is full
+# A reader needs a small file beside the database, and on a full disk it cannot be made.
+_NO_ROOM = ("SQLITE_FULL", "SQLITE_IOERR_SHM", "SQLITE_IOERR_WRITE", "SQLITE_CANTOPEN")
+_HEADER = slice(18, 20)  # of the file: 1 1 is a plain database, 2 2 one with a write-ahead log
+_PLAIN = b"\1\1"
+_MAGIC = b"SQLite format 3\0"
+
+
+class _Connection(sqlite3.Connection):
+    """A connection that knows which file it is on, and whether it takes it for frozen."""
+
+    is_frozen = False
+    file: tuple[int, int] | None = None
 
 
 def open_engine(path: Path, *, foreign_keys: bool = True) -> Engine:
-    """An engine on an existing SQLite file. It opens no connection yet; dispose of it after use."""
+    """An engine on an existing SQLite file. It opens no connection yet; dispose of it after use.
 
-    def connect() -> sqlite3.Connection:
-        return _connect(path, foreign_keys)
+    It belongs to this process: a forked child that uses it gets a CatalogError.
+    """
 
-    # The pool gives a connection to one thread at a time, which is all that SQLite asks for. One
-    # that takes the file for frozen is not kept, because that may not last.
-    pool = NullPool if is_read_only(path) else QueuePool
-    engine = create_engine("sqlite+pysqlite://", creator=connect, poolclass=pool)
+    def create() -> sqlite3.Connection:
+        return connect(path, foreign_keys=foreign_keys)
+
+    def lend(connection: _Connection, record: ConnectionPoolEntry, _: object) -> None:
+        # A repair or a restored copy puts another file in the place of this one.
+        if connection.file != _identity(path):
+            raise DisconnectionError("another file has taken its place")
+
+    def take_back(connection: _Connection | None, record: ConnectionPoolEntry) -> None:
+        if connection is not None and connection.is_frozen:  # that may not last
+            record.invalidate(soft=True)
+
+    # The pool gives a connection to one thread at a time, which is all that SQLite asks for.
+    engine = create_engine("sqlite+pysqlite://", creator=create, poolclass=QueuePool)
+    engine.update_execution_options(clipsearch_pid=os.getpid())
     event.listen(engine, "begin", _begin)
+    event.listen(engine, "checkout", lend)
+    event.listen(engine, "checkin", take_back)
     return engine
+
+
+def let_go(engine: Engine) -> None:
+    """Close an engine's connections, or, in a forked child, leave them to the parent: closing one
+    there would take the parent's locks away."""
+    engine.dispose(close=_is_ours(engine))
 
 
 def is_read_only(path: Path) -> bool:
@@ -52,6 +90,7 @@ def is_read_only(path: Path) -> bool:
 @contextmanager
 def reading(engine: Engine, path: Path) -> Iterator[Connection]:
     """A connection that sees one committed state from its first statement to its last."""
+    _refuse_inherited(engine, path)
     with in_words(path), engine.connect() as connection:
         yield connection
 
@@ -62,9 +101,12 @@ def writing(engine: Engine, path: Path) -> Iterator[Connection]:
 
     Raises LibraryLocked if another one is still open after BUSY_SECONDS.
     """
+    _refuse_inherited(engine, path)
     with in_words(path), engine.connect() as connection:
         connection = connection.execution_options(clipsearch_begin="BEGIN IMMEDIATE")
         with connection.begin():
+            if not _is_frozen(connection.connection.dbapi_connection):
+                _check_mode(path, connection.exec_driver_sql("PRAGMA journal_mode").scalar_one())
             yield connection
 
 
@@ -73,9 +115,12 @@ def ensure_wal(engine: Engine, path: Path) -> None:
 
     Raises CatalogError where the file system cannot do it.
     """
+    _refuse_inherited(engine, path)
     with in_words(path):
         connection = engine.raw_connection()  # no transaction: the mode cannot change inside one
         try:
+            if _is_frozen(connection.dbapi_connection):
+                return  # a full disk: reading goes on, and writing will say what is wrong
             cursor = connection.cursor()
             # SQLite does not fail here: it answers with the mode that it stayed in.
             mode = cursor.execute("PRAGMA journal_mode = WAL").fetchone()[0]
@@ -84,11 +129,7 @@ def ensure_wal(engine: Engine, path: Path) -> None:
             raise meaning(path, error) from error
         finally:
             connection.close()
-    if mode != "wal":
-        raise CatalogError(
-            f"{path} cannot use write-ahead logging (SQLite stays in mode {mode!r}): "
-            "keep the library on a local disk that you may write to"
-        )
+    _check_mode(path, mode)
 
 
 @contextmanager
@@ -98,40 +139,157 @@ def in_words(path: Path) -> Iterator[None]:
         yield
     except DBAPIError as error:
         raise meaning(path, error.orig) from error
+    except UnicodeDecodeError as error:  # of a text in the file, or of SQLite's words about it
+        raise CatalogDamaged(
+            f"{path} is damaged: restore it from a copy, or run clipsearch repair (what should be "
+            "text in it is none)"
+        ) from error
 
 
 def meaning(path: Path, error: BaseException | None) -> CatalogError:
+    """The CatalogError that says what an error of SQLite is."""
+    if isinstance(error, CatalogError):  # of our own, from the making of a connection
+        return error
     name = getattr(error, "sqlite_errorname", "")
     if name.startswith(("SQLITE_BUSY", "SQLITE_LOCKED")):
         return LibraryLocked(
             f"{path} is being written by another process: try again when it has finished"
         )
+    kind = CatalogDamaged if name.startswith(_DAMAGED) else CatalogError
     for beginning, words in _MEANINGS.items():
         if name.startswith(beginning):
-            return CatalogError(f"{path} {words} (SQLite: {error})")
-    return CatalogError(f"{path} could not be used (SQLite: {error})")
+            room = f"; {_free_bytes(path)}" if name.startswith(_SPACE) else ""
+            return kind(f"{path} {words} (SQLite: {error}{room})")
+    return kind(f"{path} could not be used (SQLite: {error})")
 
 
-def _connect(path: Path, foreign_keys: bool) -> sqlite3.Connection:
+def refuse_foreign_log(path: Path) -> None:
+    """Raise CatalogDamaged if the write-ahead log beside a file cannot be its own.
+
+    SQLite would play any such log into the file without a word. A backup says in its header that it
+    has none, and it becomes a library's file only once SQLite has opened it. An empty file has none
+    either: SQLite would delete the log, perhaps all that is left of a file that was cut off.
+    """
+    log = log_of(path)
+    try:
+        if log.stat().st_size == 0:
+            return
+        with open(path, "rb") as file:
+            start = file.read(_HEADER.stop)
+    except OSError:
+        return  # there is none, or SQLite will say what is wrong
+    if start and not start.startswith(_MAGIC):
+        words = _MEANINGS["SQLITE_NOTADB"]
+        raise CatalogDamaged(f"{path} {words} (SQLite would delete {log.name} beside it)")
+    if start[_HEADER] in (_PLAIN, b""):
+        raise CatalogDamaged(
+            f"beside {path} lies {log.name}, the log of another file, which would ruin it: run "
+            "clipsearch repair, which moves the log aside, or move it away yourself"
+        )
+
+
+def log_of(path: Path) -> Path:
+    """Where SQLite keeps the write-ahead log of a file."""
+    return path.with_name(f"{path.name}-wal")
+
+
+def connect(path: Path, *, foreign_keys: bool) -> sqlite3.Connection:
+    """A connection of SQLite's own with every setting; `open_engine` is for all but copying."""
+    refuse_foreign_log(path)
     # SQLite can read a file in WAL mode without making files beside it only if it may take it for
     # frozen. It is, unless somebody else has it open, who has made those files then.
-    is_frozen = is_read_only(path) and not path.with_name(f"{path.name}-wal").exists()
+    if is_read_only(path) and not log_of(path).exists():
+        return _configured(path, foreign_keys, is_frozen=True)
+    try:
+        return _configured(path, foreign_keys, is_frozen=False)
+    except sqlite3.OperationalError as error:
+        has_no_room = error.sqlite_errorname.startswith(_NO_ROOM) and path.is_file()
+        if not has_no_room or not _is_idle(path):
+            raise
+        return _configured(path, foreign_keys, is_frozen=True)
+
+
+def _configured(path: Path, foreign_keys: bool, *, is_frozen: bool) -> sqlite3.Connection:
     mode = "mode=ro&immutable=1" if is_frozen else "mode=rw"  # rw: one that has gone stays so
+    identity = _identity(path)
     connection = sqlite3.connect(
         f"{path.absolute().as_uri()}?{mode}",
         uri=True,
         timeout=BUSY_SECONDS,
         isolation_level=None,  # the driver begins no transactions of its own; see _begin
         check_same_thread=False,
+        factory=_Connection,
     )
+    connection.is_frozen, connection.file = is_frozen, identity
     try:
         # Nothing here writes to the file, so that one of a newer version stays untouched.
         connection.execute(f"PRAGMA foreign_keys = {int(foreign_keys)}")
         connection.execute("PRAGMA synchronous = FULL")  # a batch that is acknowledged is durable
-    except sqlite3.Error:
+        connection.execute(f"PRAGMA journal_size_limit = {WAL_BYTES}")
+        wanted = {
+            "foreign_keys": int(foreign_keys),
+            "synchronous": 2,
+            "busy_timeout": round(BUSY_SECONDS * 1000),
+        }
+        for setting, value in wanted.items():
+            # SQLite answers a setting that it does not know or does not take with silence.
+            if connection.execute(f"PRAGMA {setting}").fetchone() != (value,):
+                raise CatalogError(
+                    f"this SQLite ({sqlite3.sqlite_version}) refuses the setting {setting} = "
+                    f"{value}, without which {path} is not safe: install another"
+                )
+        connection.execute("PRAGMA schema_version")  # the first look at the file itself
+    except BaseException:
         connection.close()
         raise
     return connection
+
+
+def _is_frozen(connection: object) -> bool:
+    return isinstance(connection, _Connection) and connection.is_frozen
+
+
+def _is_idle(path: Path) -> bool:
+    """Whether nobody has the file open and nothing of it is in a log."""
+    log = log_of(path)
+    return not log.exists() or log.stat().st_size == 0
+
+
+def _identity(path: Path) -> tuple[int, int] | None:
+    try:
+        found = path.stat()
+    except OSError:
+        return None
+    return found.st_dev, found.st_ino
+
+
+def _is_ours(engine: Engine) -> bool:
+    return bool(engine.get_execution_options().get("clipsearch_pid", os.getpid()) == os.getpid())
+
+
+def _refuse_inherited(engine: Engine, path: Path) -> None:
+    # SQLite's locks belong to the process that took them: in a forked child they look held, and
+    # are not.
+    if not _is_ours(engine):
+        raise CatalogError(
+            f"{path} was opened before this process was forked: open the library again in a "
+            "process that was started afresh (multiprocessing: spawn)"
+        )
+
+
+def _check_mode(path: Path, mode: str) -> None:
+    if mode != "wal":
+        raise CatalogError(
+            f"{path} cannot use write-ahead logging (SQLite stays in mode {mode!r}): "
+            "keep the library on a local disk that you may write to"
+        )
+
+
+def _free_bytes(path: Path) -> str:
+    try:
+        return f"{shutil.disk_usage(path.parent).free:,} bytes free there"
+    except OSError:
+        return "its disk does not say how much is free"
 
 
 def _begin(connection: Connection) -> None:

@@ -5,27 +5,25 @@ In: a path. Out: a file whose tables are those of `tables.py`. Alembic is import
 
 from __future__ import annotations
 
-import sqlite3
 import threading
 import uuid
 from collections.abc import Sequence
-from contextlib import closing
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
 from sqlalchemy import Connection, Engine, insert
 
+from clipsearch.catalog.copies import copy_catalog
 from clipsearch.catalog.database import (
     ensure_wal,
     is_read_only,
-    meaning,
     open_engine,
     reading,
     writing,
 )
 from clipsearch.catalog.tables import LibraryRow
-from clipsearch.errors import CatalogError, CatalogTooNew, NoLibrary
+from clipsearch.errors import CatalogDamaged, CatalogError, CatalogTooNew, NoLibrary
 
 APPLICATION_ID = 0x636C6970  # "clip", in the header of every catalog: what makes a file ours
 
@@ -76,10 +74,15 @@ def _revision(connection: Connection, path: Path, schema: Schema) -> str | None:
                 f"{path} is the database of another program: choose another folder for the library"
             )
         return None
-    found = connection.exec_driver_sql("SELECT max(version_num) FROM alembic_version").scalar_one()
+    named = "SELECT count(*) FROM sqlite_master WHERE name = 'alembic_version'"
+    found = None
+    if connection.exec_driver_sql(named).scalar_one():
+        statement = "SELECT max(version_num) FROM alembic_version"
+        found = connection.exec_driver_sql(statement).scalar_one()
     if found is None:
-        raise CatalogError(
-            f"{path} does not say which version made it: restore it from a copy, or move it away"
+        raise CatalogDamaged(
+            f"{path} does not say which version made it: restore it from a copy, or run "
+            "clipsearch repair"
         )
     if found not in schema.revisions:
         raise CatalogTooNew(
@@ -99,24 +102,15 @@ def _migrate(path: Path, schema: Schema) -> None:
             if revision == schema.head:
                 return  # another process was first
             if revision is not None:
-                _back_up(path, path.with_name(f"{path.name}.before-{schema.head}"))
+                copy_catalog(path, path.with_name(f"{path.name}.before-{schema.head}"))
+            sequences = _sequences(connection)
             _run_alembic(connection, schema)
             _check_references(connection, path)
+            _keep_sequences(connection, sequences)
             if revision is None:
                 _describe(connection)
     finally:
         engine.dispose()
-
-
-def _back_up(path: Path, copy: Path) -> None:
-    partial = copy.with_name(f"{copy.name}.part")
-    partial.unlink(missing_ok=True)
-    try:
-        with closing(sqlite3.connect(path)) as source, closing(sqlite3.connect(partial)) as target:
-            source.backup(target)
-    except sqlite3.Error as error:
-        raise meaning(partial, error) from error
-    partial.replace(copy)
 
 
 def _run_alembic(connection: Connection, schema: Schema) -> None:
@@ -143,6 +137,29 @@ def _check_references(connection: Connection, path: Path) -> None:
             f"{path} has {len(broken)} rows that refer to rows which do not exist "
             f"(the first in table {broken[0][0]}): it was not migrated, restore it from a copy"
         )
+
+
+def _sequences(connection: Connection) -> dict[str, int]:
+    """The highest id that was ever given, by table."""
+    has_any = "SELECT count(*) FROM sqlite_master WHERE name = 'sqlite_sequence'"
+    if not connection.exec_driver_sql(has_any).scalar_one():
+        return {}
+    rows = connection.exec_driver_sql("SELECT name, seq FROM sqlite_sequence")
+    return {str(name): int(seq) for name, seq in rows}
+
+
+def _keep_sequences(connection: Connection, before: dict[str, int]) -> None:
+    # A table that is rebuilt counts from the highest id that is left in it, or, without
+    # sqlite_autoincrement, gives old ids anew; an index file may still hold them.
+    after = _sequences(connection)
+    for table, seq in before.items():
+        if table not in after:
+            raise CatalogError(
+                f"the migration would let ids of {table} come back: rebuild the table with "
+                "table_kwargs={'sqlite_autoincrement': True}"
+            )
+        statement = "UPDATE sqlite_sequence SET seq = max(seq, ?) WHERE name = ?"
+        connection.exec_driver_sql(statement, (seq, table))
 
 
 def _describe(connection: Connection) -> None:

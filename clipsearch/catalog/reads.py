@@ -46,7 +46,7 @@ from clipsearch.catalog.tables import (
     ProblemRow,
     VectorRow,
 )
-from clipsearch.errors import CatalogError
+from clipsearch.errors import CatalogDamaged, CatalogError
 from clipsearch.vectors import FloatArray, HalfArray, IdArray
 
 ROWS_AT_ONCE = 1000  # well below SQLite's limit of 32,766 parameters, 999 in old versions
@@ -97,7 +97,13 @@ class CatalogReads(ABC):
         if model_id is None:
             return None
         with self._reading() as connection:
-            row = connection.execute(_models().where(ModelRow.model_id == int(model_id))).one()
+            mine = _models().where(ModelRow.model_id == int(model_id))
+            row = connection.execute(mine).one_or_none()
+        if row is None:
+            raise CatalogDamaged(
+                f"{self.path} does not say what its model is: restore it from a copy, or run "
+                "clipsearch repair"
+            )
         return ModelRecord(*row)
 
     def models(self) -> list[ModelRecord]:
@@ -266,9 +272,11 @@ class CatalogReads(ABC):
     def revision(self) -> int:
         """The highest vector_id that was ever given, even if its vector is gone: it only grows."""
         statement = text("SELECT seq FROM sqlite_sequence WHERE name = :table")
+        newest = select(func.max(VectorRow.vector_id))
         with self._reading() as connection:
             found = connection.execute(statement, {"table": VectorRow.__tablename__})
-            return found.scalar_one_or_none() or 0
+            ever = found.scalar_one_or_none() or 0
+            return max(ever, connection.execute(newest).scalar_one() or 0)
 
     def last_vector_id(self, model_id: int) -> int:
         """The newest revision of this model's vectors, 0 if there are none."""
@@ -393,7 +401,7 @@ def _unpack(
         return blobs.unpack(vectors, dimension)
     image_id = rows[damaged][0]
     path = ImageRecord(*connection.execute(_images().where(ImageRow.image_id == image_id)).one())
-    raise CatalogError(
+    raise CatalogDamaged(
         f"the stored vector of image {image_id} ({path.path}) is damaged, its checksum does not "
-        "match: restore the library from a copy, or move it away and index again"
+        "match: restore the library from a copy, or run clipsearch repair"
     )

@@ -5,6 +5,7 @@ In: the arguments. Out: the exit code. This is the only place that does either.
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Sequence
 from importlib.metadata import PackageNotFoundError, version
 from typing import Annotated
@@ -12,12 +13,14 @@ from typing import Annotated
 import typer
 
 from clipsearch.cli import render
+from clipsearch.cli.check import check, with_share
 from clipsearch.cli.demo import demo
 from clipsearch.cli.forget import forget
 from clipsearch.cli.index import index
 from clipsearch.cli.models import models
 from clipsearch.cli.options import ExitCode
 from clipsearch.cli.query import query
+from clipsearch.cli.repair import backup, repair
 from clipsearch.cli.status import errors, status
 from clipsearch.errors import ClipsearchError
 
@@ -34,7 +37,7 @@ app = typer.Typer(
     rich_markup_mode=None,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-for command in (index, query, status, errors, forget, demo):
+for command in (index, query, status, errors, forget, check, repair, backup, demo):
     app.command(command.__name__, epilog=EPILOG if command is query else None)(command)
 app.add_typer(models, name="models")
 
@@ -63,8 +66,9 @@ def start(
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command with `arguments` (default: the program's own) and return its exit code."""
+    given = with_share(sys.argv[1:] if arguments is None else arguments)
     try:
-        code = int(app(args=arguments, prog_name="clipsearch", standalone_mode=False) or 0)
+        code = int(app(args=given, prog_name="clipsearch", standalone_mode=False) or 0)
     except ClipsearchError as error:
         render.complain(str(error))
         return error.exit_code

@@ -41,6 +41,8 @@ def forget(
         render.json_object({"forgotten": done.n_files, "not_found": not_found})
     else:
         render.text(f"{done.n_files:,} forgotten")
+    for message in done.notes:
+        render.note(message)
     for path in done.not_found:
         render.note(f"the library has nothing{' missing' if missing else ''} at {path}")
     return ExitCode.DONE if done.n_files else ExitCode.NOTHING_FOUND

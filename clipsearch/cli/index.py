@@ -15,6 +15,7 @@ from clipsearch.cli.options import (
     LibraryOption,
     ModelOption,
     VocabOption,
+    WaitOption,
     given_path,
 )
 from clipsearch.errors import ModelMismatch
@@ -44,6 +45,7 @@ def index(
         bool,
         typer.Option("--reindex", help="Encode the whole library anew, with the --model given."),
     ] = False,
+    wait: WaitOption = False,
     library: LibraryOption = None,
     model: ModelOption = None,
     vocab: VocabOption = None,
@@ -61,17 +63,22 @@ def index(
         opened_or_priced(library, None if reindex else model, vocab) as opened,
         render.progress() as show,
     ):
+        how: dict[str, Any] = {
+            "on_progress": show,
+            "allow_missing": confirmed,
+            "on_wait": render.waiting if wait else None,
+        }
         if reindex and model is not None:
-            report = opened.reindex(model, *folders, on_progress=show, allow_missing=confirmed)
+            report = opened.reindex(model, *folders, **how)
         else:
-            report = opened.index(
-                *folders, on_progress=show, allow_missing=confirmed, verify=verify
-            )
+            report = opened.index(*folders, verify=verify, **how)
     if as_json:
         render.json_object(to_json(report))
     else:
         render.text(summary(report))
     name_skipped(report)
+    for message in report.notes:
+        render.note(message)
     return ExitCode.SOME_SKIPPED if report.skipped else ExitCode.DONE
 
 
@@ -103,6 +110,7 @@ def to_json(report: IndexReport) -> dict[str, Any]:
             render.path_fields(file.path) | {"reason": render.reason(file)}
             for file in report.skipped
         ],
+        "notes": list(report.notes),
         "seconds": round(report.seconds, 3),
         "images_per_second": round(report.images_per_second, 3),
     }

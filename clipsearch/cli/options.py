@@ -32,6 +32,18 @@ def whole_number(text: str) -> int:
         raise typer.BadParameter(f'"{text}" is no whole number') from None
 
 
+def given_share(text: str) -> float:
+    """Read a share such as 5% or 0.05: above 0, at most all."""
+    number = text.strip().removesuffix("%")
+    try:
+        share = float(number) / (100 if text.strip().endswith("%") else 1)
+    except ValueError:
+        share = -1.0
+    if not 0 < share <= 1:
+        raise typer.BadParameter(f'"{text}" is no share: say 5%, 100% or 0.05')
+    return share
+
+
 LibraryOption = Annotated[
     Path | None,
     typer.Option(
@@ -64,6 +76,10 @@ VocabOption = Annotated[
         show_default=False,
     ),
 ]
+WaitOption = Annotated[
+    bool,
+    typer.Option("--wait", help="Wait for another process that is writing, instead of stopping."),
+]
 JsonOption = Annotated[
     bool, typer.Option("--json", help="One JSON object on standard output, with stable keys.")
 ]
@@ -74,7 +90,10 @@ class ExitCode(IntEnum):
 
     DONE = 0
     NOTHING_FOUND = 1
+    UNSOUND = 1  # what `check` ends with when it found something
     ERROR = 2
     SOME_SKIPPED = 3
-    INTERRUPTED = 130  # 128 + SIGINT, as a shell reports it
+    HUNG_UP = 129  # 128 + SIGHUP, as a shell reports it
+    INTERRUPTED = 130  # 128 + SIGINT
     OUTPUT_CLOSED = 141  # 128 + SIGPIPE
+    TERMINATED = 143  # 128 + SIGTERM

@@ -21,6 +21,7 @@ from clipsearch.errors import ClipsearchError
 if TYPE_CHECKING:
     from rich.table import Table
 
+    from clipsearch.care.report import CheckProgress
     from clipsearch.clip.transfer import Download
     from clipsearch.library import Hit, Progress, SkippedFile
 
@@ -72,6 +73,11 @@ def note(message: str) -> None:
         print(printable(message), file=sys.stderr, flush=True)
     except OSError:
         let_go_of(sys.stderr)
+
+
+def waiting(holder: str) -> None:
+    """Say who is waited for."""
+    note(f"waiting for {holder}, which is writing to the library")
 
 
 def complain(message: str) -> None:
@@ -250,6 +256,21 @@ class SparseLines:
         if now.seconds - self.last_seconds >= self.interval_seconds:
             self.last_seconds = now.seconds
             note(f"{STAGES[now.stage]}: {pace(now)}")
+
+
+class StageLines:
+    """Says how far a check is, at most once in `interval_seconds`."""
+
+    def __init__(self, interval_seconds: float = 5.0, clock: Callable[[], float] = monotonic):
+        self.interval_seconds = interval_seconds
+        self.clock = clock
+        self.next_seconds = clock() + interval_seconds
+
+    def __call__(self, now: CheckProgress) -> None:
+        if self.clock() >= self.next_seconds:
+            self.next_seconds = self.clock() + self.interval_seconds
+            share = f" {now.n_done:,}/{now.n_total:,}" if now.n_total else ""
+            note(f"checking: {now.stage}{share}")
 
 
 class DownloadLines:

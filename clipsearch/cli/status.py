@@ -24,6 +24,8 @@ def status(
         render.json_object(to_json(found))
     else:
         render.columns(to_rows(found))
+    for warning in found.warnings:
+        render.note(warning)
     return ExitCode.DONE
 
 

@@ -12,9 +12,11 @@ from clipsearch.index.store import (
     RefusalReason,
     generation_path,
     generations,
+    load_generation,
     prune_generations,
     read_generation,
     read_header,
+    remove_temporaries,
     write_generation,
 )
 
@@ -28,8 +30,10 @@ __all__ = [
     "VectorIndex",
     "generation_path",
     "generations",
+    "load_generation",
     "prune_generations",
     "read_generation",
     "read_header",
+    "remove_temporaries",
     "write_generation",
 ]

@@ -78,6 +78,23 @@ class FaissIndex:
     def __len__(self) -> int:
         return int(self._index.ntotal)
 
+    @property
+    def ids(self) -> IdArray:
+        """Every id in it, in the order of adding."""
+        found: IdArray = faiss.vector_to_array(self._index.id_map)
+        return found
+
+    def vectors(self, ids: IdArray) -> FloatArray:
+        """The vectors `[n, dim]` of ids that are in it. Raises VectorIndexError for others."""
+        wanted = checked_ids(ids)
+        if not wanted.size:
+            return np.empty((0, self.dimension), dtype=np.float32)
+        try:
+            found: FloatArray = self._index.reconstruct_batch(wanted)
+        except RuntimeError as error:
+            raise VectorIndexError(f"an id is not in the index ({_words(error)})") from error
+        return found
+
     def add(self, ids: IdArray, vectors: FloatArray) -> None:
         new = checked_vectors(vectors, self.dimension)
         new_ids = checked_new_ids(ids, len(new))

@@ -13,9 +13,10 @@ import hashlib
 import json
 import os
 import re
+import shutil
 import stat
 import struct
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Iterable
 from contextlib import suppress
 from dataclasses import asdict, dataclass, fields
 from enum import StrEnum
@@ -123,8 +124,9 @@ def write_generation(folder: Path, index: FaissIndex, header: GenerationHeader) 
         with suppress(OSError):
             temporary.unlink(missing_ok=True)
         raise VectorIndexError(
-            f"the index file {_shown(path)} could not be written ({_why(error)}); free some space "
-            "there or check its permissions; no picture is lost, and queries go on without it"
+            f"the index file {_shown(path)} could not be written ({_why(error)}, "
+            f"{_free_bytes(folder)}); free some space there or check its permissions; no picture "
+            "is lost, and queries go on without it"
         ) from error
     return path
 
@@ -144,19 +146,31 @@ def read_generation(
     while True:
         known = generations(folder)
         for generation in reversed(known):
-            path = generation_path(folder, generation)
             try:
-                return _read(path, (generation, library_uuid, model_sha256))
+                found = load_generation(folder, (generation, library_uuid, model_sha256))
             except FileNotFoundError:
                 continue  # a writer has put a newer one in its place and taken this one away
-            except _RefusedError as refused:
-                refusal = Refusal(path, refused.reason, refused.detail)
-            except OSError as error:
-                refusal = Refusal(path, RefusalReason.UNREADABLE, _why(error))
+            if not isinstance(found, Refusal):
+                return found
             if on_refusal is not None:
-                on_refusal(refusal)
+                on_refusal(found)
         if generations(folder) == known:
             return None
+
+
+def load_generation(
+    folder: Path, expected: Identity
+) -> tuple[GenerationHeader, FaissIndex] | Refusal:
+    """One index file, or why it is not used. Raises FileNotFoundError if it has gone."""
+    path = generation_path(folder, expected[0])
+    try:
+        return _read(path, expected)
+    except FileNotFoundError:
+        raise
+    except _RefusedError as refused:
+        return Refusal(path, refused.reason, refused.detail)
+    except OSError as error:
+        return Refusal(path, RefusalReason.UNREADABLE, _why(error))
 
 
 def read_header(folder: Path, *, library_uuid: str, model_sha256: str) -> GenerationHeader | None:
@@ -178,8 +192,23 @@ def prune_generations(folder: Path, keep: Collection[int]) -> list[Path]:
     Only for the one writer. Readers that have a file open keep it.
     """
     doomed = [generation_path(folder, g) for g in generations(folder) if g not in keep]
-    if folder.is_dir():
-        doomed += sorted(path for path in folder.iterdir() if _TEMPORARY.fullmatch(path.name))
+    return _removed([*doomed, *_temporaries(folder)])
+
+
+def remove_temporaries(folder: Path) -> list[Path]:
+    """Remove what interrupted writes left; returns what went. Only for the one writer."""
+    return _removed(_temporaries(folder))
+
+
+def _temporaries(folder: Path) -> list[Path]:
+    try:
+        names = sorted(os.listdir(folder))
+    except OSError:
+        return []
+    return [folder / name for name in names if _TEMPORARY.fullmatch(name)]
+
+
+def _removed(doomed: Iterable[Path]) -> list[Path]:
     removed = []
     for path in doomed:
         with suppress(OSError):  # one that stays costs space and nothing else
@@ -301,6 +330,13 @@ def _sync_folder(folder: Path) -> None:
 def _shown(path: Path) -> str:
     # A path need not be UTF-8, and a message must be.
     return os.fsencode(path).decode("utf-8", "backslashreplace")
+
+
+def _free_bytes(folder: Path) -> str:
+    try:
+        return f"{shutil.disk_usage(folder).free:,} bytes free"
+    except OSError:
+        return "free space unknown"
 
 
 def _why(error: OSError) -> str:

@@ -21,10 +21,14 @@ IMAGES_PER_BATCH = 10_000
 
 @dataclass(frozen=True)
 class Forgotten:
-    """How many files were forgotten, and the paths at or below which the library had none."""
+    """How many files were forgotten, and the paths at or below which the library had none.
+
+    `notes` say what else went wrong without undoing that.
+    """
 
     n_files: int = 0
     not_found: tuple[Path, ...] = ()
+    notes: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)

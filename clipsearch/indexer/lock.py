@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from datetime import datetime
 from pathlib import Path
@@ -20,15 +20,26 @@ LOCK_FILE = "write.lock"
 HOLDER_FILE = "writer.json"
 
 
+OnWait = Callable[[str], None]  # hears once who is waited for
+
+
 @contextmanager
-def write_lock(folder: Path) -> Iterator[None]:
-    """Hold the library's lock. Raises LibraryLocked at once if somebody else does."""
+def write_lock(folder: Path, on_wait: OnWait | None = None) -> Iterator[None]:
+    """Hold the library's lock. If somebody else does, wait if there is an `on_wait` to be told, or
+    raise LibraryLocked at once."""
     lock = FileLock(folder / LOCK_FILE)
     try:
-        lock.acquire(timeout=0)
+        try:
+            lock.acquire(timeout=0)
+        except Timeout:
+            if on_wait is None:
+                raise
+            on_wait(_holder(folder))
+            lock.acquire()
     except Timeout:
         raise LibraryLocked(
-            f"the library {folder} is being indexed by {_holder(folder)}: try again when it is done"
+            f"the library {folder} is being written by {_holder(folder)}: try again when it is "
+            "done, or wait for it with --wait"
         ) from None
     except OSError as error:
         raise CatalogError(

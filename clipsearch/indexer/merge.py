@@ -8,6 +8,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from clipsearch.errors import VectorIndexError
+from clipsearch.indexer.report import Tally
 from clipsearch.query.base import BaseFiles, Coverage
 from clipsearch.vectors import normalise
 
@@ -25,6 +27,18 @@ def is_merge_due(covered: Coverage, merge_from: int = MERGE_FROM) -> bool:
     return covered.n_tail + covered.n_dead > max(merge_from, MERGE_SHARE * covered.n_base)
 
 
+def merge_if_due(catalog: Catalog, model: ModelRecord, files: BaseFiles, tally: Tally) -> None:
+    """Merge if it is worth it. A disk that does not take the file costs a note, not the run.
+
+    Only for the one writer.
+    """
+    if is_merge_due(files.coverage(catalog, model)):
+        try:
+            merge(catalog, model, files)
+        except VectorIndexError as error:
+            tally.notes.append(str(error))
+
+
 def drop_unusable(catalog: CatalogReads, model: ModelRecord, files: BaseFiles) -> None:
     """Remove index files that are not of this state of the catalog, before it goes on.
 
@@ -35,12 +49,6 @@ def drop_unusable(catalog: CatalogReads, model: ModelRecord, files: BaseFiles) -
         from clipsearch.index import prune_generations
 
         prune_generations(files.folder, keep=())
-
-
-def merge_if_due(catalog: Catalog, model: ModelRecord, files: BaseFiles) -> None:
-    """Write a new index file if it is worth it. Only for the one writer."""
-    if is_merge_due(files.coverage(catalog, model)):
-        merge(catalog, model, files)
 
 
 def merge(catalog: Catalog, model: ModelRecord, files: BaseFiles) -> Path:

@@ -50,6 +50,7 @@ class IndexReport:
     n_encoded: int = 0
     seconds: float = 0.0  # of the whole run
     images_per_second: float = 0.0  # encoded, while reading and encoding lasted
+    notes: tuple[str, ...] = ()  # what went wrong beside the pictures, and what to do about it
 
     def to_dict(self) -> dict[str, object]:
         """The report as JSON-able values; a path that is not UTF-8 keeps its surrogates."""
@@ -65,6 +66,7 @@ class Tally:
     on_progress: OnProgress | None = None
     counts: dict[str, int] = field(default_factory=dict)
     skipped: list[SkippedFile] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
     n_encoded: int = 0
     n_done: int = 0
     started: float = field(default_factory=time.monotonic)
@@ -103,6 +105,7 @@ class Tally:
             n_encoded=self.n_encoded,
             seconds=time.monotonic() - self.started,
             images_per_second=self._rate(self.n_encoded),
+            notes=tuple(self.notes),
         )
 
     def _rate(self, n: int) -> float:

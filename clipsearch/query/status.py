@@ -9,6 +9,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from clipsearch.care.place import warnings_about
 from clipsearch.query.base import BaseFiles, Coverage
 
 if TYPE_CHECKING:
@@ -43,6 +44,7 @@ class Status:
     folders: tuple[FolderStatus, ...]
     catalog_bytes: int
     index: Coverage
+    warnings: tuple[str, ...] = ()  # about where it lies
 
     def to_dict(self) -> dict[str, object]:
         """The status as JSON-able values; a path that is not UTF-8 keeps its surrogates."""
@@ -69,6 +71,7 @@ def library_status(path: Path, catalog: CatalogReads, files: BaseFiles) -> Statu
         folders=tuple(folder for folder in folders if folder.n_images),
         catalog_bytes=_bytes_on_disk(catalog.path),
         index=files.coverage(catalog, model) if model else Coverage("none", 0, 0, 0),
+        warnings=tuple(warnings_about(path)),
     )
 
 

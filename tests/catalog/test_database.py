@@ -7,6 +7,7 @@ import sys
 import threading
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -14,8 +15,8 @@ from sqlalchemy import create_engine
 from sqlalchemy.pool import NullPool
 
 from clipsearch.catalog import Catalog
-from clipsearch.catalog.database import ensure_wal, open_engine, reading
-from clipsearch.errors import CatalogError, LibraryLocked
+from clipsearch.catalog.database import _Connection, ensure_wal, open_engine, reading
+from clipsearch.errors import CatalogDamaged, CatalogError, LibraryLocked
 
 
 @pytest.mark.parametrize(
@@ -211,3 +212,93 @@ def test_a_thousand_vectors_go_in_and_out_in_one_batch(catalog, add):
     (found,) = catalog.vector_batches(1)
     np.testing.assert_array_equal(found.vectors, rows)
     assert found.image_ids.tolist() == ids
+
+
+@pytest.mark.parametrize("setting", ["foreign_keys", "synchronous", "busy_timeout"])
+def test_a_setting_that_sqlite_does_not_take_is_an_error(path, catalog, monkeypatch, setting):
+    class Deaf(_Connection):
+        def execute(self, statement, *parameters):
+            answer = super().execute(statement, *parameters)
+            return super().execute("SELECT 77") if statement == f"PRAGMA {setting}" else answer
+
+    monkeypatch.setattr("clipsearch.catalog.database._Connection", Deaf)
+    with pytest.raises(CatalogError, match=f"refuses the setting {setting}"):
+        Catalog.open(path)
+
+
+FORKED = """
+import os, sys
+from clipsearch.catalog import Catalog
+from clipsearch.errors import CatalogDamaged, CatalogError
+with Catalog.open(sys.argv[1]) as catalog:
+    before = catalog.counts()
+    child = os.fork()
+    if not child:
+        try:
+            catalog.counts()
+        except CatalogError as error:
+            print(error, flush=True)
+        catalog.close()
+        os._exit(0)
+    os.waitpid(child, 0)
+    with catalog.begin() as batch:
+        batch.add_folder(b"/after")
+    assert catalog.counts() == before
+"""
+
+
+def test_a_forked_child_may_not_use_its_parents_connection(path, catalog):
+    words = [sys.executable, "-c", FORKED, str(path)]
+    done = subprocess.run(words, capture_output=True, text=True, cwd=Path(__file__).parents[2])
+    assert done.returncode == 0, done.stderr
+    assert "opened before this process was forked" in done.stdout and "spawn" in done.stdout
+    assert catalog.folder(b"/after")
+
+
+def test_the_log_shrinks_after_a_long_reader_has_ended(path, monkeypatch, add):
+    monkeypatch.setattr("clipsearch.catalog.database.WAL_BYTES", 100_000)
+    log = path.with_name(path.name + "-wal")
+    with Catalog.open(path, create=True) as catalog, Catalog.open(path) as other:
+        with other.snapshot() as reader:
+            reader.counts()
+            for n in range(400):
+                with catalog.begin() as batch:
+                    add(batch, b"%d" % n)
+            assert log.stat().st_size > 4_000_000
+        for n in range(3):
+            with catalog.begin() as batch:
+                add(batch, b"after %d" % n)
+        assert log.stat().st_size <= 100_000
+
+
+def test_another_file_in_the_place_of_an_open_one_is_noticed(path, catalog, add, tmp_path):
+    new = tmp_path / "other" / "catalog.sqlite3"
+    with Catalog.open(new, create=True) as other, other.begin() as batch:
+        add(batch, b"a")
+    assert catalog.counts().images == 0
+    os.replace(other.path, path)
+    for ending in ("-wal", "-shm"):
+        path.with_name(path.name + ending).unlink()
+    assert catalog.counts().images == 1
+    with catalog.begin() as batch:
+        add(batch, b"b")
+    assert catalog.counts().images == 2
+
+
+@pytest.mark.parametrize("content", [b"", None])
+def test_a_log_that_cannot_be_the_files_own_is_refused_and_left_alone(path, catalog, content):
+    log = path.with_name(path.name + "-wal")
+    with catalog.begin() as batch:
+        batch.add_folder(b"/there")
+    frames = log.read_bytes()
+    catalog.close()
+    if content is None:
+        with closing(sqlite3.connect(path)) as connection:
+            connection.execute("PRAGMA journal_mode = DELETE")
+    else:
+        path.write_bytes(content)
+    log.write_bytes(frames)
+    before = path.read_bytes()
+    with pytest.raises(CatalogDamaged, match="log of another file"):
+        Catalog.open(path)
+    assert (path.read_bytes(), log.read_bytes()) == (before, frames)

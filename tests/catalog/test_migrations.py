@@ -31,7 +31,8 @@ revision, down_revision, branch_labels, depends_on = "0003", "0002", None, None
 
 
 def upgrade():
-    with op.batch_alter_table("images") as table:
+    counting = {{"sqlite_autoincrement": True}}
+    with op.batch_alter_table("images", table_kwargs={kwargs}) as table:
         table.add_column(sa.Column("camera", sa.String()))
         table.alter_column("size", nullable=True)
     {more}
@@ -46,10 +47,10 @@ def filled(path, add):
     return path
 
 
-def next_schema(folder: Path, more: str = "") -> Schema:
+def next_schema(folder: Path, more: str = "", kwargs: str = "counting") -> Schema:
     """A version after this one, which changes the images by rebuilding their table."""
     scripts = shutil.copytree(current_schema().scripts, folder / "50% more")
-    (scripts / "versions" / "0003_next.py").write_text(NEXT.format(more=more))
+    (scripts / "versions" / "0003_next.py").write_text(NEXT.format(more=more, kwargs=kwargs))
     return Schema((*current_schema().revisions, "0003"), scripts)
 
 
@@ -192,6 +193,17 @@ def test_a_migration_that_breaks_references_is_undone(filled, tmp_path):
     with pytest.raises(CatalogError, match=r"1 rows that refer .*in table images"):
         prepare_file(filled, next_schema(tmp_path, 'op.execute("DELETE FROM folders")'))
     assert ask(filled, "SELECT count(*) FROM folders") == [(1,)]
+
+
+def test_ids_of_images_that_are_gone_do_not_come_back_after_a_rebuild(filled, tmp_path, add):
+    ask(filled, "UPDATE sqlite_sequence SET seq = 76 WHERE name = 'images'")
+    with Catalog.open(filled) as catalog, catalog.begin() as batch:
+        assert add(batch, b"b.jpg") == 77
+    ask(filled, "DELETE FROM images WHERE image_id = 77")
+    with pytest.raises(CatalogError, match="would let ids of images come back"):
+        prepare_file(filled, next_schema(tmp_path / "a", kwargs="{}"))
+    prepare_file(filled, next_schema(tmp_path / "b"))
+    assert ask(filled, "SELECT seq FROM sqlite_sequence WHERE name = 'images'") == [(77,)]
 
 
 def test_a_revision_without_a_script_is_said(filled):

@@ -20,6 +20,7 @@ KEYS = {
     "missing",
     "unchanged",
     "skipped",
+    "notes",
     "seconds",
     "images_per_second",
 }

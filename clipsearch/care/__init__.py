@@ -1,0 +1,1 @@
+"""Keep a library sound: check it, repair it, copy it."""
