@@ -3,14 +3,15 @@
 Knows nothing of models, vectors or databases.
 """
 
-from clipsearch.images.decode import MAX_PIXELS, DecodedImage, decode, decode_file
+from clipsearch.images.decode import DECODER, MAX_PIXELS, DecodedImage, decode, decode_file
 from clipsearch.images.discover import EXTENSIONS, ImageFile, Skipped, discover, signature
-from clipsearch.images.fingerprint import HASH_BYTES, content_hash
+from clipsearch.images.fingerprint import HASH_BYTES, content_hash, hash_of
 from clipsearch.images.metadata import taken_at
-from clipsearch.images.opening import open_picture, shown
+from clipsearch.images.opening import open_picture, read_whole, shown
 from clipsearch.images.thumbnails import thumbnail
 
 __all__ = [
+    "DECODER",
     "EXTENSIONS",
     "HASH_BYTES",
     "MAX_PIXELS",
@@ -21,7 +22,9 @@ __all__ = [
     "decode",
     "decode_file",
     "discover",
+    "hash_of",
     "open_picture",
+    "read_whole",
     "shown",
     "signature",
     "taken_at",

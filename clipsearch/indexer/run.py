@@ -6,14 +6,14 @@ In: engines and folders. Out: counts in a tally. Knows nothing of locks or where
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from contextlib import closing
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from clipsearch.indexer.commit import Committer
 from clipsearch.indexer.pipeline import Pace, PixelEncoder, encoded_batches
 from clipsearch.indexer.report import Tally
-from clipsearch.indexer.scan import FolderScan, Rules, outermost, place, scan
+from clipsearch.indexer.scan import Candidate, FolderScan, Rules, outermost, place, scan
+from clipsearch.indexer.workers import Workers
 
 if TYPE_CHECKING:
     from clipsearch.catalog import Catalog
@@ -37,16 +37,28 @@ def apply_scans(
 ) -> None:
     """Do what the scans ask for. An interruption loses at most the batch under way."""
     candidates = [candidate for each in scans for candidate in each.candidates]
-    tally = committer.tally
-    encoder = load_encoder() if candidates else None
-    committer.begin(scans)
-    if encoder is not None:
-        tally.tell_encoded(len(candidates))
-        known = frozenset(content for each in scans for content in each.known_contents())
-        batches = encoded_batches(candidates, encoder, committer.known_vectors, known, pace)
-        with closing(batches):
-            for batch in batches:
-                committer.write(batch)
-                tally.tell_encoded(len(candidates))
+    if candidates:
+        # Processes that decode start while the model is loaded.
+        with Workers(min(pace.decode_workers, len(candidates)), pace.limits) as workers:
+            encoder = load_encoder()
+            committer.begin(scans)
+            known = frozenset(content for each in scans for content in each.known_contents())
+            workers.begin(pace.setup(encoder, known))
+            _encode(candidates, committer, encoder, workers, pace.batch_size)
+    else:
+        committer.begin(scans)
     # Only now, because until everything was read a file that is gone may have moved.
     committer.finish()
+
+
+def _encode(
+    candidates: Sequence[Candidate],
+    committer: Committer,
+    encoder: PixelEncoder,
+    workers: Workers,
+    batch_size: int,
+) -> None:
+    committer.tally.tell_encoded(len(candidates))
+    for batch in encoded_batches(candidates, encoder, committer.known_vectors, workers, batch_size):
+        committer.write(batch)
+        committer.tally.tell_encoded(len(candidates))
