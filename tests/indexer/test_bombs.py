@@ -72,6 +72,17 @@ def test_the_largest_that_is_let_through_stays_below_the_limit(
     assert peak < Settings().decode_memory + LIBRARIES_MB
 
 
+def test_the_largest_may_even_be_transparent_and_lie_on_its_side(tmp_path: Path) -> None:
+    png(tmp_path / "a.png", SIDE, SIDE - 1, 8, 6)
+    content = bytearray((tmp_path / "a.png").read_bytes())
+    exif = b"eXIf" + b"II*\0\x08\0\0\0\x01\0\x12\x01\x03\0\x01\0\0\0\x06\0\0\0\0\0\0\0"
+    content[33:33] = struct.pack(">I", len(exif) - 4) + exif + struct.pack(">I", zlib.crc32(exif))
+    (tmp_path / "a.png").write_bytes(content)
+    found, peak = read(tmp_path / "a.png")
+    assert (found.width, found.height, found.reason) == (SIDE - 1, SIDE, None)
+    assert peak < Settings().decode_memory + LIBRARIES_MB
+
+
 def test_where_less_is_allowed_less_is_used_and_the_reason_says_so(tmp_path: Path) -> None:
     png(tmp_path / "a.png", SIDE, SIDE, 8, 6)
     found, peak = read(tmp_path / "a.png", memory_mb=200)
