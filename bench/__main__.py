@@ -7,10 +7,11 @@ import sys
 from collections.abc import Callable
 from typing import Any
 
-from bench import encode, indexing
+from bench import decoding, encode, indexing
 
 MEASUREMENTS: dict[str, Callable[[], dict[str, Any]]] = {
     "encode": encode.run,
+    "decode": decoding.run,
     "index": indexing.run,
 }
 

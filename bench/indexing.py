@@ -12,7 +12,6 @@ import subprocess
 import sys
 import tempfile
 import time
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +21,8 @@ from bench.photographs import write_photographs
 from bench.timing import interleaved, rates
 from clipsearch.clip.download import ModelCache
 from clipsearch.clip.encoder import Encoder
-from clipsearch.images import decode
+from clipsearch.indexer.pipeline import Pace
+from clipsearch.indexer.workers import Workers
 from clipsearch.settings import Settings
 
 PHOTOGRAPHS = 60
@@ -67,21 +67,20 @@ def index(folder: Path, weights: Path, pictures: Path, library: str) -> dict[str
 
 def parts_alone(encoder: Encoder, photographs: Path) -> dict[str, float]:
     """Images per second of decoding alone and of encoding alone, with `index`'s defaults."""
-    settings = Settings()
+    pace = Pace.of(Settings())
     paths = sorted(photographs.iterdir())
-    pixels = random_pixels(settings.batch_size)
-
-    def read(path: Path) -> None:
-        encoder.preprocess(decode(path, encoder.input_px).image)
+    pixels = random_pixels(pace.batch_size)
 
     def decode_all() -> None:
-        with ThreadPoolExecutor(settings.decode_threads) as threads:
-            list(threads.map(read, paths))
+        for future in [workers.read(path) for path in paths]:
+            future.result()
 
     def encode() -> None:
         encoder.encode_pixels(pixels)
 
-    decoding = interleaved({"decode": decode_all}, 1)
+    with Workers(pace.decode_workers, pace.limits) as workers:
+        workers.begin(pace.setup(encoder))
+        decoding = interleaved({"decode": decode_all}, 1)
     encoding = interleaved({"encode": encode}, REPETITIONS)
     return {
         "decode_only_images_per_second": round(rates(decoding, len(paths))["decode"], 1),

@@ -19,6 +19,7 @@ Knows nothing of terminals: `exit_code` is only a number for whoever wants one.
     │   └── ModelMismatch
     ├── VectorIndexError         the derived index
     ├── FolderError              a folder to index cannot be used
+    ├── WorkerError              the processes that decode pictures cannot be started
     ├── QueryError               what was asked makes no sense; `column` points at it
     ├── SettingsError            a bad option, environment variable or config file
     └── MissingExtra             an optional package is not installed
@@ -105,6 +106,10 @@ class VectorIndexError(ClipsearchError):
 
 class FolderError(ClipsearchError):
     """A folder to index does not exist or cannot be read."""
+
+
+class WorkerError(ClipsearchError):
+    """The processes that decode pictures cannot be started or told what to do."""
 
 
 class QueryError(ClipsearchError):

@@ -141,17 +141,16 @@ class Library:
         from clipsearch.indexer.merge import drop_unusable, merge_if_due
         from clipsearch.indexer.pipeline import Pace
         from clipsearch.indexer.run import apply_scans, scan_folders
-        from clipsearch.indexer.scan import Rules
 
         if not folders:
             raise FolderError("no folder was named: say which folder to index")
         tally, pace = Tally(on_progress), Pace.of(self.settings)
-        rules = Rules(pace.max_pixels, allow_missing, verify)
+        rules = pace.rules(allow_missing, verify)
         with self._writing(folders, allow_missing, on_wait) as (catalog, model):
             tally.notes += warnings_about(self.path)
             scans = scan_folders(folders, catalog, model.model_id, tally, rules)
             drop_unusable(catalog, model, self._files)
-            committer = Committer(catalog, model.model_id, tally)
+            committer = Committer(catalog, model.model_id, tally, pace.decoder)
             apply_scans(scans, committer, self._loaded, pace)
             merge_if_due(catalog, model, self._files, tally)
         return tally.report()
@@ -176,7 +175,6 @@ class Library:
         from clipsearch.indexer.merge import merge_if_due
         from clipsearch.indexer.pipeline import Pace
         from clipsearch.indexer.reencode import reencode, switch
-        from clipsearch.indexer.scan import Rules
 
         catalog, tally, pace = self._opened(), Tally(on_progress), Pace.of(self.settings)
         encoder = self._models.load(model) if isinstance(model, str | Path) else model
@@ -184,8 +182,8 @@ class Library:
             remove_leftovers(self.path, self._files.folder)
             with catalog.begin() as write:
                 record = write.add_model(record_of(encoder))
-            committer = Committer(catalog, record.model_id, tally)
-            reencode(folders, committer, encoder, pace, Rules(pace.max_pixels, allow_missing))
+            committer = Committer(catalog, record.model_id, tally, pace.decoder)
+            reencode(folders, committer, encoder, pace, pace.rules(allow_missing))
             switch(catalog, record, self._files)
             merge_if_due(catalog, record, self._files, tally)
         self._models.become(encoder, given=not isinstance(model, str | Path))

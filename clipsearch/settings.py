@@ -18,6 +18,7 @@ from clipsearch.errors import SettingsError
 
 APP = "clipsearch"
 LIBRARY_FOLDER = ".clipsearch"
+MIN_DECODE_MEMORY = 128  # megabytes; Python, numpy and Pillow take about 50
 PRECISIONS = ("float32", "bfloat16", "float16")
 _TRUE = ("1", "true", "yes", "on")
 _FALSE = ("0", "false", "no", "off")
@@ -36,8 +37,15 @@ class Settings:
     # A mirror: a folder on the web that has the files of the models by the names they have here.
     model_url: str | None = None
     vocab: Path | None = None  # the merges of models that have none beside them
-    max_pixels: int | None = None  # larger pictures are refused; None: images.MAX_PIXELS
-    decode_threads: int = field(default_factory=lambda: min(8, available_cores()))
+    # Larger pictures are refused, JPEGs by the size at which they are decoded; None:
+    # images.MAX_PIXELS.
+    max_pixels: int | None = None
+    # Processes that decode pictures, and what each may use: megabytes in all, and seconds of
+    # processor time for one file (by the clock, twice as many). The largest picture that the
+    # default of `max_pixels` lets through needs 390 MB, transparent and on its side 1,060.
+    decode_workers: int = field(default_factory=lambda: min(8, available_cores()))
+    decode_memory: int = 1280
+    decode_seconds: int = 60
     # About half a second of work for ViT-B/32 on two cores: what a kill can cost.
     batch_size: int = 32
     device: str | None = None  # None: the best that the machine has
@@ -164,6 +172,12 @@ def _count(value: object) -> int:
     return int(value)
 
 
+def _megabytes(value: object) -> int:
+    if _count(value) < MIN_DECODE_MEMORY:
+        raise ValueError
+    return _count(value)
+
+
 def _switch(value: object) -> bool:
     word = str(value).lower()
     if word not in _TRUE + _FALSE:
@@ -186,7 +200,9 @@ _CHECKS: dict[str, tuple[Callable[[object], object], str]] = {
     "offline": (_switch, "true or false"),
     "model_url": (_address, "an address that begins with https:// or http://"),
     "max_pixels": _WHOLE_NUMBER,
-    "decode_threads": _WHOLE_NUMBER,
+    "decode_workers": _WHOLE_NUMBER,
+    "decode_memory": (_megabytes, f"megabytes, a whole number of at least {MIN_DECODE_MEMORY}"),
+    "decode_seconds": _WHOLE_NUMBER,
     "batch_size": _WHOLE_NUMBER,
     "device": (_text, 'a device of torch such as "cpu" or "cuda"'),
     "precision": (_precision, "one of " + ", ".join(PRECISIONS)),

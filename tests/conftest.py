@@ -24,6 +24,7 @@ def clean_environment(
     for name in list(os.environ):
         if name.startswith("CLIPSEARCH_"):
             monkeypatch.delenv(name)
+    monkeypatch.setenv("CLIPSEARCH_DECODE_WORKERS", "1")  # one is quicker to start than several
     home = tmp_path_factory.mktemp("home")
     monkeypatch.setenv("HOME", str(home))
     for name in ("XDG_CONFIG_HOME", "XDG_DATA_HOME", "XDG_CACHE_HOME"):

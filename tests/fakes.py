@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -44,8 +45,9 @@ class ColourEncoder:
         self.n_encoded = 0  # pictures that went through, for "was not encoded again"
         self.batch_sizes: list[int] = []
 
-    def preprocess(self, image: Image.Image) -> NDArray[np.uint8]:
-        return np.asarray(image.convert("RGB").resize((self.input_px, self.input_px)))
+    @property
+    def preprocess(self) -> Callable[[Image.Image], NDArray[np.uint8]]:
+        return partial(shrunk, self.input_px)
 
     def encode_pixels(self, pixels: NDArray[np.uint8]) -> FloatArray:
         assert pixels.dtype == np.uint8 and pixels.shape[1:] == (self.input_px, self.input_px, 3)
@@ -64,6 +66,11 @@ class ColourEncoder:
     def _word_vector(self, text: str) -> FloatArray:
         named = [COLOURS[word] for word in text.lower().split() if word in COLOURS]
         return colour_vector(np.mean(named or [(128, 128, 128)], axis=0))
+
+
+def shrunk(input_px: int, image: Image.Image) -> NDArray[np.uint8]:
+    """For the processes that decode, so it has to be a function of a module."""
+    return np.asarray(image.convert("RGB").resize((input_px, input_px)))
 
 
 def colour_vector(rgb: Any) -> FloatArray:

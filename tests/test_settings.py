@@ -20,7 +20,7 @@ def test_defaults_hold_where_nobody_says_anything(config: Path) -> None:
     assert settings.model == "ViT-B/32"
     assert settings.library is None and not settings.offline
     assert settings.cache_dir.name == "models"
-    assert settings.decode_threads >= 1
+    assert settings.decode_workers >= 1
 
 
 def test_the_config_file_beats_the_default(config: Path) -> None:

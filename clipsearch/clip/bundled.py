@@ -5,7 +5,7 @@ In: a bundle's folder. Out: its name, sizes, preprocessing and tokens. Imports n
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -59,12 +59,14 @@ class BundledModel:
         """What happens to a picture before the image tower, JSON-able."""
         return self._preprocess.to_dict()
 
-    def preprocess(self, image: Image.Image) -> NDArray[np.uint8]:
-        """A picture of any mode → RGB pixels `[input_px, input_px, 3]`.
+    @property
+    def preprocess(self) -> Callable[[Image.Image], NDArray[np.uint8]]:
+        """A picture of any mode → RGB pixels `[input_px, input_px, 3]`, as a function.
 
-        Does without torch, for threads. Raises UnreadableImage if it cannot be loaded.
+        It does without torch and is small when pickled, for the processes that decode. It raises
+        UnreadableImage for a picture that cannot be loaded.
         """
-        return self._preprocess.resize_and_crop(image)
+        return self._preprocess.resize_and_crop
 
     def _tokens(self, texts: Sequence[str]) -> TokenArray:
         """Texts as their users typed them → `[n, context_length]`; too long ones lose their end."""

@@ -12,9 +12,9 @@ from clipsearch.images.discover import (
     discover,
     signature,
 )
-from clipsearch.images.fingerprint import HASH_BYTES, content_hash
+from clipsearch.images.fingerprint import HASH_BYTES, content_hash, hash_of
 from clipsearch.images.metadata import taken_at
-from clipsearch.images.opening import open_picture, shown
+from clipsearch.images.opening import open_picture, read_whole, shown
 from clipsearch.images.thumbnails import thumbnail
 
 __all__ = [
@@ -30,7 +30,9 @@ __all__ = [
     "decode",
     "decode_file",
     "discover",
+    "hash_of",
     "open_picture",
+    "read_whole",
     "shown",
     "signature",
     "taken_at",

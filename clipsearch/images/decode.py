@@ -29,7 +29,7 @@ from PIL import (
 from clipsearch.errors import ImageTooLarge, UnreadableImage
 from clipsearch.images.metadata import taken_at
 from clipsearch.images.opening import open_picture, shown
-from clipsearch.pillow import PILLOW_ERRORS, orientation, quiet_pillow, reason, upright_rgb
+from clipsearch.pillow import PILLOW_ERRORS, as_shown, orientation, quiet_pillow, reason
 
 # Formats of photographs and drawings; none of their readers starts another program, as EPS does.
 FORMATS: tuple[str, ...] = tuple(
@@ -46,17 +46,23 @@ FORMATS: tuple[str, ...] = tuple(
     )
 )
 
-# More than any camera on sale makes (telephones 200 megapixels, medium format 150), and at Pillow's
-# 4 bytes a pixel 1 GiB, which one picture may cost without ending the run on an ordinary machine.
-MAX_PIXELS = 256_000_000
+# Pictures that could not be read are tried again when this changes: raise the number when our own
+# reading changes so that it may now succeed.
+DECODER = f"Pillow {PIL.__version__}, reading 2"
+
+# Where Pillow's warning of decompression bombs begins: at its 4 bytes a pixel a third of a
+# gigabyte. It counts what is really decoded.
+MAX_PIXELS = 89_478_485
+
+# A JPEG is decoded at a fraction of its size, so that the 200 megapixels of a telephone cost
+# little; but its every block has to be read, and this many take some seconds.
+MAX_SCALED_PIXELS = 500_000_000
 
 # A JPEG is decoded to at least this many times the size wanted, so that the resize that follows
 # still has pixels to average. At 1 the reduction's own, cruder filter would show in the vectors.
 _DRAFT_MARGIN = 2
 
-# What read a picture, or could not: a failure is worth another try when this changes. The revision
-# is ours, to be raised when this package learns to read more.
-DECODER = f"Pillow {PIL.__version__}, revision 1"
+_HEAD_BYTES = 30  # what tells the format, and of a WebP the size
 
 
 @dataclass(frozen=True)
@@ -87,12 +93,15 @@ def decode_file(
         raise ValueError(f"target_px is {target_px}; it must be at least 1")
     try:
         with quiet_pillow():
-            opened = _identify(file, name)
-            _check_size(opened.size, name, max_pixels)
-            return _decoded(opened, target_px)
+            opened = _identify(file, name, max_pixels)
+            return _decoded(opened, name, target_px, max_pixels)
     except Image.DecompressionBombError as error:  # GIF, WebP and TIFF readers check by themselves
         raise ImageTooLarge(
             f"{name} is too large to decode safely ({reason(error)}); make it smaller"
+        ) from error
+    except MemoryError as error:
+        raise ImageTooLarge(
+            f"{name} needs more memory to decode than there is; make it smaller"
         ) from error
     except PILLOW_ERRORS as error:
         raise UnreadableImage(
@@ -100,22 +109,39 @@ def decode_file(
         ) from error
 
 
-def _identify(file: BinaryIO, name: str) -> ImageFile.ImageFile:
+def _identify(file: BinaryIO, name: str, max_pixels: int) -> ImageFile.ImageFile:
     # What Image.open(formats=...) does, without its size check. That check knows only
     # Image.MAX_IMAGE_PIXELS, a variable of the whole process, which is the application's and not
     # ours to change.
-    prefix = file.read(16)
+    head = file.read(_HEAD_BYTES)
+    prefix = head[:16]
     if not prefix:
         raise UnreadableImage(f"{name} is empty (0 bytes); replace or remove it")
     for kind in FORMATS:
         read, accepts = Image.OPEN[kind]
         if accepts is None or accepts(prefix) is True:
             file.seek(0)
+            if kind == "WEBP":  # its reader makes room for two whole pictures when it opens one
+                _check_size(_webp_size(head), name, max_pixels)
             return read(file, "")
     raise UnreadableImage(
         f"{name} is not a picture of a kind that can be read ({', '.join(FORMATS)}); "
         "convert or remove it"
     )
+
+
+def _webp_size(head: bytes) -> tuple[int, int]:
+    """Width and height by the first 30 bytes of a WebP file; (0, 0) if it is none after all."""
+    kind, bits = head[12:16], int.from_bytes(head[21:25], "little")
+    if kind == b"VP8L":
+        return (bits & 0x3FFF) + 1, (bits >> 14 & 0x3FFF) + 1
+    if kind == b"VP8X":
+        width, height = head[24:27], head[27:30]
+        return int.from_bytes(width, "little") + 1, int.from_bytes(height, "little") + 1
+    if kind == b"VP8 ":
+        width, height = head[26:28], head[28:30]
+        return int.from_bytes(width, "little") & 0x3FFF, int.from_bytes(height, "little") & 0x3FFF
+    return 0, 0
 
 
 def _check_size(size: tuple[int, int], name: str, max_pixels: int) -> None:
@@ -128,16 +154,21 @@ def _check_size(size: tuple[int, int], name: str, max_pixels: int) -> None:
         )
 
 
-def _decoded(opened: ImageFile.ImageFile, target_px: int | None) -> DecodedImage:
+def _decoded(
+    opened: ImageFile.ImageFile, name: str, target_px: int | None, max_pixels: int
+) -> DecodedImage:
     header_size = opened.size
     if target_px is not None:
         # The same for both sides, so the short one decides, whichever way up the picture is.
         opened.draft(None, (_DRAFT_MARGIN * target_px,) * 2)
     is_reduced = opened.size != header_size
+    _check_size(opened.size, name, max_pixels)
+    _check_size(header_size, name, max(max_pixels, MAX_SCALED_PIXELS))
     opened.load()
-    image = upright_rgb(opened)
+    image = as_shown(opened)  # may be `opened` itself: a copy would double a large one's cost
+    width, height = image.size
     if is_reduced:
         width, height = header_size[::-1] if orientation(opened) >= 5 else header_size
-    else:
-        width, height = image.size
-    return DecodedImage(image, width, height, taken_at(opened))
+    taken = taken_at(opened)
+    image.info.clear()  # else whoever honours EXIF next would turn it again
+    return DecodedImage(image, width, height, taken)

@@ -16,6 +16,11 @@ HASH_BYTES = 16
 _CHUNK_BYTES = 1 << 20
 
 
+def hash_of(content: bytes) -> bytes:
+    """The `content_hash` of a file that holds these bytes."""
+    return hashlib.blake2b(content, digest_size=HASH_BYTES).digest()
+
+
 def content_hash(path: Path) -> bytes:
     """BLAKE2b of every byte of the file, HASH_BYTES long. Raises UnreadableImage."""
     digest = hashlib.blake2b(digest_size=HASH_BYTES)

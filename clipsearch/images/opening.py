@@ -47,6 +47,17 @@ def open_picture(path: Path) -> BinaryIO:
     return os.fdopen(descriptor, "rb")
 
 
+def read_whole(file: BinaryIO, size: int, name: str) -> bytes:
+    """What a file of `size` bytes holds; one byte more if it has grown. Raises UnreadableImage."""
+    try:
+        return file.read(size + 1)
+    except OSError as error:
+        reason = (error.strerror or str(error)).lower()
+        raise UnreadableImage(
+            f"{name} cannot be read to its end ({reason}); check the drive"
+        ) from error
+
+
 def _not_a_file(name: str) -> UnreadableImage:
     return UnreadableImage(f"{name} is not a regular file; name a picture's file")
 

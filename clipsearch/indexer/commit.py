@@ -44,6 +44,7 @@ class Committer:
     catalog: Catalog
     model_id: int
     tally: Tally
+    decoder: str = DECODER  # what is to be remembered of failures
     folder_ids: dict[bytes, int] = field(default_factory=dict)  # by root
     gone: set[int] = field(default_factory=set)  # found gone, and not found elsewhere yet
 
@@ -82,7 +83,7 @@ class Committer:
         """Commit one batch. Its files count when that has succeeded."""
         twins = self._twins({r.content_hash for r in batch.readings if r.reason is None})
         with self.catalog.begin() as write:
-            written = _Written(write, self.folder_ids, self.gone, twins)
+            written = _Written(write, self, twins)
             for reading in batch.readings:
                 written.file(reading, batch.vectors.get(reading.content_hash))
             if written.vectors:
@@ -132,11 +133,12 @@ class _Written:
     def __init__(
         self,
         write: Batch,
-        folder_ids: Mapping[bytes, int],
-        gone: set[int],
+        committer: Committer,
         twins: Mapping[bytes, list[ImageRecord]],
     ) -> None:
-        self.write, self.folder_ids, self.gone, self.twins = write, folder_ids, gone, twins
+        self.write, self.twins = write, twins
+        self.folder_ids, self.gone = committer.folder_ids, committer.gone
+        self.decoder = committer.decoder
         self.found: set[int] = set()  # ids of moved images
         self.untried: dict[bytes, Iterator[ImageRecord]] = {}  # by content, who may have moved
         self.vectors: dict[int, FloatArray] = {}  # to be stored, by image id
@@ -173,7 +175,7 @@ class _Written:
             "width": reading.width,
             "height": reading.height,
             # Without a hash it did not come to decoding.
-            "decoder": DECODER if reading.content_hash else None,
+            "decoder": self.decoder if reading.content_hash else None,
         }
         if record is None:
             self._added(reading, failure)

@@ -1,4 +1,4 @@
-"""Read pictures ahead in threads and encode them in batches.
+"""Read pictures ahead, in other processes, and encode them in batches.
 
 In: Candidates and an encoder. Out: a generator of EncodedBatch, in the candidates' order.
 Writes nothing: whoever iterates commits, so that the encoding can happen elsewhere one day.
@@ -6,20 +6,20 @@ Writes nothing: whoever iterates commits, so that the encoding can happen elsewh
 
 from __future__ import annotations
 
-import os
 import time
 from collections import deque
-from collections.abc import Callable, Generator, Iterable, Iterator, Mapping
-from concurrent.futures import Future, ThreadPoolExecutor
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from concurrent.futures import Future
 from dataclasses import dataclass, field, replace
-from typing import Any, Protocol, Self
+from itertools import islice
+from typing import Protocol, Self
 
-import numpy as np
-from numpy.typing import NDArray
-
-from clipsearch.errors import ImageError, ImageTooLarge
-from clipsearch.images import MAX_PIXELS, Signature, content_hash, decode, signature
-from clipsearch.indexer.scan import Candidate
+from clipsearch.images import DECODER, MAX_PIXELS, Signature, shown
+from clipsearch.indexer.encoding import encode_each
+from clipsearch.indexer.frames import Found, Pixels, Preprocess, Setup
+from clipsearch.indexer.limits import Limits
+from clipsearch.indexer.scan import Candidate, Rules
+from clipsearch.indexer.workers import Workers
 from clipsearch.settings import Settings
 from clipsearch.vectors import FloatArray
 
@@ -28,9 +28,6 @@ from clipsearch.vectors import FloatArray
 BATCH_SECONDS = 1.0
 FILES_PER_BATCH = 512
 
-VANISHED = "the file vanished before it was read"
-
-Pixels = NDArray[np.uint8]
 KnownVectors = Callable[[Iterable[bytes]], Mapping[bytes, FloatArray]]
 
 
@@ -39,9 +36,9 @@ class PixelEncoder(Protocol):
 
     @property
     def input_px(self) -> int: ...
-    def preprocess(self, image: Any) -> Pixels:
-        """Upright RGB picture → uint8 `[size, size, 3]`. Called from several threads."""
-        ...
+    @property
+    def preprocess(self) -> Preprocess:
+        """Upright RGB picture → uint8 `[size, size, 3]`. Pickled, and called in other processes."""
 
     def encode_pixels(self, pixels: Pixels) -> FloatArray:
         """uint8 `[n, size, size, 3]` → unit vectors `[n, dim]`."""
@@ -50,17 +47,41 @@ class PixelEncoder(Protocol):
 
 @dataclass(frozen=True)
 class Pace:
-    """How much is done at a time, and how large a picture may be."""
+    """How much is done at a time, and how much a picture may ask for."""
 
     batch_size: int
-    decode_threads: int
+    decode_workers: int
     max_pixels: int
+    limits: Limits
 
     @classmethod
     def of(cls, settings: Settings) -> Self:
         """As the settings say, and where they say nothing."""
         max_pixels = settings.max_pixels or MAX_PIXELS
-        return cls(settings.batch_size, settings.decode_threads, max_pixels)
+        return cls(settings.batch_size, settings.decode_workers, max_pixels, Limits.of(settings))
+
+    @property
+    def decoder(self) -> str:
+        """What decides, beside the file itself, whether it can be read: worth another try if it
+        changes."""
+        return f"{DECODER}, {self.limits.memory_mb} MB, {self.limits.cpu_seconds} s"
+
+    def rules(self, allow_missing: bool, verify: bool = False) -> Rules:
+        """What decides over files, as the user confirmed or asked."""
+        return Rules(self.max_pixels, allow_missing, verify, self.decoder)
+
+    def setup(self, encoder: PixelEncoder, known: frozenset[bytes] = frozenset()) -> Setup:
+        """What decoding workers have to know; contents that are `known` they need not decode."""
+        limits = self.limits
+        return Setup(
+            encoder.preprocess,
+            encoder.input_px,
+            self.max_pixels,
+            limits.memory_mb,
+            limits.cpu_seconds,
+            limits.file_bytes,
+            known,
+        )
 
 
 @dataclass(frozen=True)
@@ -91,127 +112,51 @@ class EncodedBatch:
     n_encoded: int = 0
 
 
-class Reader:
-    """Reads one file at a time, from any thread: hash, pixels and facts, or why not."""
-
-    def __init__(self, encoder: PixelEncoder, max_pixels: int, known: frozenset[bytes]) -> None:
-        self.encoder = encoder
-        self.max_pixels = max_pixels
-        self.known = known  # contents that need no decoding
-
-    def __call__(self, candidate: Candidate) -> Reading:
-        """Read a file, and once more if it changes meanwhile."""
-        for _ in range(2):
-            reading, is_settled = self._read(candidate, self.known)
-            if is_settled:
-                return reading
-        reason = "the file changed while it was read"
-        return Reading(candidate, reading.signature, reading.read_ns, reason=reason)
-
-    def decoded(self, reading: Reading) -> Reading:
-        """The reading with its pixels, or with the reason why there are none."""
-        if reading.pixels is not None or reading.reason is not None:
-            return reading
-        return self._read(reading.candidate, frozenset())[0]
-
-    def _read(self, candidate: Candidate, known: frozenset[bytes]) -> tuple[Reading, bool]:
-        path = candidate.file.path
-        unread = Reading(candidate, candidate.file.signature, time.time_ns())
-        try:
-            unread = replace(unread, signature=_signature(path))
-            reading = replace(unread, content_hash=content_hash(path))
-            if reading.content_hash not in known:
-                reading = self._decode(reading)
-            return reading, _signature(path) == unread.signature
-        except (FileNotFoundError, NotADirectoryError):
-            return replace(unread, reason=VANISHED, vanished=True), True
-        except OSError as error:
-            reason = f"the file cannot be read: {error.strerror or error}"
-            return replace(unread, reason=reason), True
-        except ImageError as error:  # from the hash: not even the bytes can be had
-            if not os.path.lexists(path):
-                return replace(unread, reason=VANISHED, vanished=True), True
-            return replace(unread, reason=str(error)), True
-
-    def _decode(self, reading: Reading) -> Reading:
-        path = reading.candidate.file.path
-        try:
-            decoded = decode(path, self.encoder.input_px, self.max_pixels)
-        except ImageError as error:
-            # How large it is says when it is worth another try.
-            size = error.size if isinstance(error, ImageTooLarge) else None
-            width, height = size or (None, None)
-            return replace(reading, width=width, height=height, reason=str(error))
-        return replace(
-            reading,
-            pixels=self.encoder.preprocess(decoded.image),
-            width=decoded.width,
-            height=decoded.height,
-            taken_at=decoded.taken_at,
-        )
-
-
 def encoded_batches(
     candidates: Iterable[Candidate],
     encoder: PixelEncoder,
     known_vectors: KnownVectors,
-    known: frozenset[bytes],
-    pace: Pace,
-) -> Generator[EncodedBatch]:
+    workers: Workers,
+    batch_size: int,
+) -> Iterator[EncodedBatch]:
     """Read and encode all candidates; contents whose vector `known_vectors` has are not encoded.
 
-    `known` are contents not worth decoding. Closing the generator stops its threads.
+    The workers have been told to begin.
     """
-    reader = Reader(encoder, pace.max_pixels, known)
-    # Enough for one batch under way and one ready, whatever the threads do.
-    readings = read_ahead(candidates, reader, pace.decode_threads, 2 * pace.batch_size)
-    try:
-        for batch in _batches(readings, pace.batch_size):
-            yield _encoded(batch, reader, known_vectors)
-    finally:
-        readings.close()
+    # Enough for one batch under way and one ready, whatever the workers do.
+    for batch in _batches(read_ahead(candidates, workers, 2 * batch_size), batch_size):
+        yield _encoded(batch, encoder, known_vectors, workers)
 
 
-def read_ahead(
-    candidates: Iterable[Candidate],
-    read: Callable[[Candidate], Reading],
-    n_threads: int,
-    window: int,
-) -> _Readings:
-    """Read in threads, at most `window` files ahead, and give the readings in order."""
-    return _Readings(iter(candidates), read, n_threads, max(window, n_threads))
+def read_ahead(candidates: Iterable[Candidate], workers: Workers, window: int) -> Iterator[Reading]:
+    """Read at most `window` files ahead, and give the readings in order."""
+    waiting = iter(candidates)
+    pending: deque[tuple[Candidate, Future[Found]]] = deque()
+    while True:
+        for candidate in islice(waiting, window - len(pending)):
+            pending.append((candidate, workers.read(candidate.file.path)))
+        if not pending:
+            return
+        candidate, future = pending.popleft()
+        yield _reading(candidate, future.result())
 
 
-class _Readings(Iterator[Reading]):
-    """An iterator with a `close`, which cancels what has not begun and waits for what has."""
-
-    def __init__(
-        self,
-        candidates: Iterator[Candidate],
-        read: Callable[[Candidate], Reading],
-        n_threads: int,
-        window: int,
-    ) -> None:
-        self.candidates, self.read, self.window = candidates, read, window
-        self.pool = ThreadPoolExecutor(n_threads, thread_name_prefix="decode")
-        self.pending: deque[Future[Reading]] = deque()
-
-    def __next__(self) -> Reading:
-        while len(self.pending) < self.window:
-            candidate = next(self.candidates, None)
-            if candidate is None:
-                break
-            self.pending.append(self.pool.submit(self.read, candidate))
-        if not self.pending:
-            raise StopIteration
-        return self.pending.popleft().result()
-
-    def close(self) -> None:
-        self.pool.shutdown(wait=True, cancel_futures=True)
-
-
-def _signature(path: os.PathLike[str]) -> Signature:
-    return signature(os.stat(path))
+def _reading(candidate: Candidate, found: Found) -> Reading:
+    signature = candidate.file.signature
+    if found.size is not None and found.mtime_ns is not None and found.ctime_ns is not None:
+        signature = Signature(found.size, found.mtime_ns, found.ctime_ns)
+    return Reading(
+        candidate,
+        signature,
+        time.time_ns() if found.read_ns is None else found.read_ns,
+        found.content_hash,
+        found.pixels,
+        found.width,
+        found.height,
+        found.taken_at,
+        found.reason,
+        found.vanished,
+    )
 
 
 def _batches(readings: Iterable[Reading], batch_size: int) -> Iterator[list[Reading]]:
@@ -228,17 +173,34 @@ def _batches(readings: Iterable[Reading], batch_size: int) -> Iterator[list[Read
         yield batch
 
 
-def _encoded(readings: list[Reading], reader: Reader, known_vectors: KnownVectors) -> EncodedBatch:
+def _encoded(
+    readings: list[Reading], encoder: PixelEncoder, known_vectors: KnownVectors, workers: Workers
+) -> EncodedBatch:
     usable = {reading.content_hash for reading in readings if reading.reason is None}
     vectors = dict(known_vectors(usable))
-    # The catalog may have lost what the scan counted on, so these few are decoded here and now.
-    readings = [r if r.content_hash in vectors else reader.decoded(r) for r in readings]
+    # The catalog may have lost what the scan counted on.
+    again = {
+        n: workers.read(reading.candidate.file.path, even_if_known=True)
+        for n, reading in enumerate(readings)
+        if reading.pixels is None and reading.reason is None
+        if reading.content_hash not in vectors
+    }
+    for n, future in again.items():
+        readings[n] = _reading(readings[n].candidate, future.result())
     fresh = {
         reading.content_hash: reading.pixels
         for reading in readings
         if reading.pixels is not None and reading.content_hash not in vectors
     }
-    if fresh:
-        encoded = reader.encoder.encode_pixels(np.stack(list(fresh.values())))
-        vectors |= dict(zip(fresh, encoded, strict=True))
-    return EncodedBatch(readings, vectors, len(fresh))
+    encoded, failures = encode_each(fresh, encoder.encode_pixels)
+    readings = [_without_failure(reading, failures) for reading in readings]
+    return EncodedBatch(readings, vectors | encoded, len(encoded))
+
+
+def _without_failure(reading: Reading, failures: Mapping[bytes, str]) -> Reading:
+    """The reading, or if its picture cannot be encoded, one that says so."""
+    if reading.content_hash not in failures or reading.reason is not None:
+        return reading
+    why = failures[reading.content_hash]
+    reason = f"{shown(reading.candidate.file.path.name)} {why}"
+    return replace(reading, pixels=None, width=None, height=None, taken_at=None, reason=reason)

@@ -9,19 +9,17 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Sequence
-from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from clipsearch.errors import ImageError
-from clipsearch.images import decode
 from clipsearch.indexer.commit import Committer
-from clipsearch.indexer.pipeline import Pace, PixelEncoder, Pixels
+from clipsearch.indexer.pipeline import Pace, PixelEncoder
 from clipsearch.indexer.run import apply_scans, scan_folders
 from clipsearch.indexer.scan import Rules
+from clipsearch.indexer.workers import Workers
 
 if TYPE_CHECKING:
     from clipsearch.catalog import Catalog, CatalogReads, ModelRecord
@@ -108,15 +106,17 @@ def _roots(catalog: CatalogReads, skip_absent: bool) -> list[Path]:
 
 
 def _seconds_each(paths: Sequence[Path], encoder: PixelEncoder, pace: Pace) -> float | None:
-    started = time.monotonic()
-    pixels: list[Pixels] = []
-    for path in paths:
-        with suppress(ImageError, OSError):
-            image = decode(path, encoder.input_px, pace.max_pixels).image
-            pixels.append(encoder.preprocess(image))
+    if not paths:
+        return None
+    with Workers(1, pace.limits) as workers:
+        workers.begin(pace.setup(encoder))
+        workers.read(paths[0]).result()  # the process has to start first
+        started = time.monotonic()
+        found = [future.result() for future in [workers.read(path) for path in paths]]
+    pixels = [each.pixels for each in found if each.pixels is not None]
     if not pixels:
         return None
-    reading = (time.monotonic() - started) / len(pixels) / pace.decode_threads
+    reading = (time.monotonic() - started) / len(pixels) / pace.decode_workers
     encoder.encode_pixels(np.stack(pixels[:1]))  # the first time is slower than all others
     started = time.monotonic()
     encoder.encode_pixels(np.stack(pixels))

@@ -6,9 +6,10 @@ In: engines and folders. Out: counts in a tally. Knows nothing of locks or where
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from contextlib import closing
+from contextlib import ExitStack, closing
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Self
 
 from clipsearch.indexer.caution import refuse_losses
 from clipsearch.indexer.commit import Committer
@@ -16,6 +17,7 @@ from clipsearch.indexer.confirm import confirm
 from clipsearch.indexer.pipeline import Pace, PixelEncoder, encoded_batches
 from clipsearch.indexer.report import Tally
 from clipsearch.indexer.scan import Candidate, FolderScan, Rules, outermost, place, scan
+from clipsearch.indexer.workers import Workers
 
 if TYPE_CHECKING:
     from clipsearch.catalog import Catalog
@@ -43,28 +45,56 @@ def apply_scans(
     """Do what the scans ask for. An interruption loses at most the batch under way."""
     candidates = [candidate for each in scans for candidate in each.candidates]
     doubtful = [candidate for each in scans for candidate in each.doubtful]
-    tally = committer.tally
-    encoder = load_encoder() if candidates else None
-    committer.begin(scans)
-    candidates += _changed(doubtful, committer, pace)
-    if candidates:
-        encoder = encoder or load_encoder()  # only now, because mostly nothing has changed
-        tally.tell_encoded(len(candidates))
-        known = frozenset(content for each in scans for content in each.known_contents())
-        batches = encoded_batches(candidates, encoder, committer.known_vectors, known, pace)
-        with closing(batches):
-            for batch in batches:
-                committer.write(batch)
-                tally.tell_encoded(len(candidates))
+    known = frozenset(content for each in scans for content in each.known_contents())
+    # Processes that decode start while the model is loaded.
+    with ExitStack() as stack:
+        engines = Engines.start(load_encoder, pace, len(candidates), stack) if candidates else None
+        committer.begin(scans)
+        candidates += _changed(doubtful, committer, pace.decode_workers)
+        if candidates:
+            # Only now, because mostly nothing has changed.
+            engines = engines or Engines.start(load_encoder, pace, len(candidates), stack)
+            engines.workers.begin(pace.setup(engines.encoder, known))
+            _encode(candidates, committer, engines, pace.batch_size)
     # At the end, because until everything was read a file that is gone may have moved.
     committer.finish()
 
 
-def _changed(doubtful: Sequence[Candidate], committer: Committer, pace: Pace) -> list[Candidate]:
+@dataclass(frozen=True)
+class Engines:
+    """What encoding takes: the processes that decode, and the model."""
+
+    workers: Workers
+    encoder: PixelEncoder
+
+    @classmethod
+    def start(
+        cls, load_encoder: Callable[[], PixelEncoder], pace: Pace, n_files: int, stack: ExitStack
+    ) -> Self:
+        """Processes start while the model is loaded; leaving the stack ends them."""
+        workers = stack.enter_context(Workers(min(pace.decode_workers, n_files), pace.limits))
+        return cls(workers, load_encoder())
+
+
+def _encode(
+    candidates: Sequence[Candidate], committer: Committer, engines: Engines, batch_size: int
+) -> None:
+    tally = committer.tally
+    tally.tell_encoded(len(candidates))
+    for batch in encoded_batches(
+        candidates, engines.encoder, committer.known_vectors, engines.workers, batch_size
+    ):
+        committer.write(batch)
+        tally.tell_encoded(len(candidates))
+
+
+def _changed(
+    doubtful: Sequence[Candidate], committer: Committer, n_threads: int
+) -> list[Candidate]:
     """Those of the doubtful files that must be read as if they were new; the others are written."""
     changed: list[Candidate] = []
     n_done = 0
-    with closing(confirm(doubtful, pace.decode_threads)) as looks:
+    with closing(confirm(doubtful, n_threads)) as looks:
         for same, others in looks:
             committer.confirm(same)
             changed += others

@@ -37,12 +37,14 @@ class Rules:
     """What decides over files beside their state.
 
     Larger pictures than `max_pixels` are refused. With `allow_missing` a folder may have lost most
-    of its files, or have none. With `verify` every file is read again, however it looks.
+    of its files, or have none. With `verify` every file is read again, however it looks. What
+    another `decoder` could not read is tried again.
     """
 
     max_pixels: int = MAX_PIXELS
     allow_missing: bool = False
     verify: bool = False
+    decoder: str = DECODER
 
 
 @dataclass(frozen=True)
@@ -239,7 +241,7 @@ def _files(place: Place, on_problem: Callable[[Skipped], None]) -> Iterator[Imag
 def _sort_in(found: FolderScan, candidate: Candidate, tally: Tally, rules: Rules) -> None:
     found.n_files += 1
     record = candidate.record
-    if record is None or _must_be_read(record, candidate, rules.max_pixels):
+    if record is None or _must_be_read(record, candidate, rules):
         found.candidates.append(candidate)
     elif rules.verify or not _looks_same(record, candidate.file.signature):
         found.doubtful.append(candidate)
@@ -247,13 +249,13 @@ def _sort_in(found: FolderScan, candidate: Candidate, tally: Tally, rules: Rules
         _keep(found, candidate, record, tally)
 
 
-def _must_be_read(record: ImageRecord, candidate: Candidate, max_pixels: int) -> bool:
+def _must_be_read(record: ImageRecord, candidate: Candidate, rules: Rules) -> bool:
     # Without a hash the file could not even be read, and a cure for that leaves no trace here.
     if not record.content_hash or record.size != candidate.file.signature.size:
         return True
     if record.reason is None:
         return candidate.needs_vector
-    return _deserves_a_try(record, max_pixels)
+    return _deserves_a_try(record, rules)
 
 
 def _keep(found: FolderScan, candidate: Candidate, record: ImageRecord, tally: Tally) -> None:
@@ -280,13 +282,13 @@ def _looks_same(record: ImageRecord, signature: Signature) -> bool:
     return is_sure and same_ctime and record.mtime_ns == signature.mtime_ns
 
 
-def _deserves_a_try(record: ImageRecord, max_pixels: int) -> bool:
+def _deserves_a_try(record: ImageRecord, rules: Rules) -> bool:
     """Whether a file that could not be used might be by now, though it is still the same."""
-    if record.decoder != DECODER:
+    if record.decoder != rules.decoder:
         return True
     # Refused for its size, and the limit has been raised since.
     is_sized = record.width is not None and record.height is not None
-    return is_sized and (record.width or 0) * (record.height or 0) <= max_pixels
+    return is_sized and (record.width or 0) * (record.height or 0) <= rules.max_pixels
 
 
 def _no_pictures(folder: Path) -> FolderError:

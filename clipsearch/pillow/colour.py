@@ -7,15 +7,23 @@ Colour profiles are ignored. Knows nothing of files or orientation.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import numpy as np
 from PIL import Image, ImageCms
 
 from clipsearch.vectors import FloatArray
 
+Box = tuple[int, int, int, int]  # left, top, right, bottom
+
 # Modes with more than 8 bits a pixel. Pillow's own convert() clips them: nearly every value becomes
 # white.
 DEEP_GREY = frozenset({"I", "F", "I;16", "I;16L", "I;16B", "I;16N"})
 _FULL_16_BIT = 65535.0
+
+# Pictures are converted in bands, so that of a large one there is never more than itself, the
+# result and a little.
+_BAND_PIXELS = 1 << 21
 
 
 def to_rgb(image: Image.Image) -> Image.Image:
@@ -38,10 +46,12 @@ def is_deep_grey(image: Image.Image) -> bool:
 
 
 def _over_white(image: Image.Image) -> Image.Image:
-    # Pillow leads from premultiplied La to RGBA only through LA.
-    rgba = (image.convert("LA") if image.mode == "La" else image).convert("RGBA")
-    page = Image.new("RGB", rgba.size, "white")
-    page.paste(rgba.convert("RGB"), mask=rgba.getchannel("A"))
+    page = Image.new("RGB", image.size, "white")
+    for box in _bands(image):
+        band = image.crop(box)
+        # Pillow leads from premultiplied La to RGBA only through LA.
+        rgba = (band.convert("LA") if band.mode == "La" else band).convert("RGBA")
+        page.paste(rgba.convert("RGB"), box, mask=rgba.getchannel("A"))
     return page
 
 
@@ -54,26 +64,40 @@ def _from_lab(image: Image.Image) -> Image.Image:
 
 
 def _grey_8_bit(image: Image.Image) -> Image.Image:
-    values = np.asarray(image).astype(np.float32)  # [height, width]
-    low, high = _black_and_white(values, image.mode)
-    scaled = (values - low) * np.float32(255.0 / (high - low))
-    eight_bit = np.rint(np.clip(np.nan_to_num(scaled), 0, 255)).astype(np.uint8)
-    return Image.fromarray(eight_bit)
+    low, high = _black_and_white(image)
+    grey = Image.new("L", image.size)
+    for box in _bands(image):
+        scaled = (_values(image, box) - low) * np.float32(255.0 / (high - low))
+        eight_bit = np.rint(np.clip(np.nan_to_num(scaled), 0, 255)).astype(np.uint8)
+        grey.paste(Image.fromarray(eight_bit), box)
+    return grey
 
 
-def _black_and_white(values: FloatArray, mode: str) -> tuple[float, float]:
+def _black_and_white(image: Image.Image) -> tuple[float, float]:
     """The values to show as black and as white.
 
     16 bits have their scale; of wider pixels the content must tell which of the usual ones they
     keep to.
     """
-    if mode.startswith("I;16"):
+    if image.mode.startswith("I;16"):
         return 0.0, _FULL_16_BIT
-    finite = values[np.isfinite(values)]
-    low, high = (float(finite.min()), float(finite.max())) if finite.size else (0.0, 1.0)
+    all_finite = (band[np.isfinite(band)] for band in (_values(image, b) for b in _bands(image)))
+    ranges = [(float(finite.min()), float(finite.max())) for finite in all_finite if finite.size]
+    low, high = min((r[0] for r in ranges), default=0.0), max((r[1] for r in ranges), default=1.0)
     if low >= 0:
         # Mode I holds 8-bit values, or the 16 bits of a PGM; F often runs from 0 to 1.
-        for scale in (1.0, 255.0, _FULL_16_BIT) if mode == "F" else (255.0, _FULL_16_BIT):
+        for scale in (1.0, 255.0, _FULL_16_BIT) if image.mode == "F" else (255.0, _FULL_16_BIT):
             if high <= scale:
                 return 0.0, scale
     return low, high if high > low else low + 1.0
+
+
+def _values(image: Image.Image, box: Box) -> FloatArray:
+    return np.asarray(image.crop(box)).astype(np.float32)  # [height, width]
+
+
+def _bands(image: Image.Image) -> Iterator[Box]:
+    width, height = image.size
+    step = max(1, _BAND_PIXELS // max(1, width))
+    for top in range(0, height, step):
+        yield 0, top, width, min(top + step, height)

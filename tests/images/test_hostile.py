@@ -159,7 +159,48 @@ def test_the_limit_is_held_by_every_format_to_the_pixel(tmp_path: Path, format_n
     path.write_bytes(encoded(format_name))
     assert decode(path, max_pixels=64 * 48).width == 64
     with pytest.raises(ImageTooLarge, match=r"64 x 48 = 3,072 pixels.* limit of 3,071"):
-        decode(path, target_px=4, max_pixels=64 * 48 - 1)
+        decode(path, max_pixels=64 * 48 - 1)
+
+
+def test_the_limit_counts_what_is_decoded_of_a_jpeg(tmp_path: Path) -> None:
+    path = tmp_path / "a.jpg"
+    path.write_bytes(encoded("JPEG"))
+    assert decode(path, target_px=4, max_pixels=16 * 12).width == 64
+    with pytest.raises(ImageTooLarge, match=r"is 16 x 12 = 192 pixels.* limit of 191") as caught:
+        decode(path, target_px=4, max_pixels=191)
+    assert caught.value.size == (16, 12)  # the limit that would let it through
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"lossless": True},
+        {"quality": 5},
+        {"save_all": True, "append_images": [Image.new("RGB", (300, 70))]},
+    ],
+)
+def test_a_webp_is_measured_before_it_is_opened(tmp_path: Path, options: dict[str, object]) -> None:
+    path = tmp_path / "a.webp"
+    Image.effect_noise((300, 70), 50).convert("RGB").save(path, **options)  # type: ignore[arg-type]
+    assert decode(path, max_pixels=21_000).width == 300
+    with pytest.raises(ImageTooLarge, match=r"300 x 70 = 21,000 pixels"):
+        decode(path, max_pixels=20_999)
+
+
+def test_even_a_reduced_jpeg_has_a_limit_to_its_whole_size(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    path = tmp_path / "a.jpg"
+    path.write_bytes(encoded("JPEG"))
+    module = sys.modules["clipsearch.images.decode"]  # the package has a function of that name
+    monkeypatch.setattr(module, "MAX_SCALED_PIXELS", 3071)
+    with pytest.raises(ImageTooLarge, match=r"64 x 48 = 3,072 pixels.* limit of 3,071"):
+        decode(path, target_px=4, max_pixels=192)
+    assert decode(path, target_px=4, max_pixels=64 * 48).width == 64
+
+
+def test_pictures_end_where_pillow_would_begin_to_warn() -> None:
+    assert MAX_PIXELS == Image.MAX_IMAGE_PIXELS
 
 
 def test_pillows_own_limit_is_neither_used_nor_changed(

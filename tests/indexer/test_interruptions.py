@@ -43,7 +43,7 @@ def shades(paint: Paint, photos: Path) -> Path:
 def test_batches_before_an_interruption_stay_and_the_next_run_does_the_rest(
     tmp_path: Path, shades: Path, stop_at: int
 ) -> None:
-    settings = Settings(batch_size=4, decode_threads=2)
+    settings = Settings(batch_size=4, decode_workers=2)
     first = Library(tmp_path / "l", settings=settings, encoder=StoppedEncoder(stop_at))
     with first, pytest.raises(KeyboardInterrupt):
         first.index(shades)

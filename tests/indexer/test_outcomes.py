@@ -211,6 +211,5 @@ def test_a_broken_file_is_read_again_by_another_decoder_only(
         return {progress.stage for progress in told} - {"scan"}
 
     assert stages() == {"encode"} and stages() == set()
-    for module in ("scan", "commit"):
-        monkeypatch.setattr(f"clipsearch.indexer.{module}.DECODER", "Pillow 99")
+    monkeypatch.setattr("clipsearch.indexer.pipeline.DECODER", "Pillow 99")
     assert stages() == {"encode"} and stages() == set()

@@ -21,7 +21,7 @@ from tests.conftest import Paint
 from tests.fakes import ColourEncoder
 
 N_IMAGES = 12
-SETTINGS = Settings(batch_size=4, decode_threads=2)
+SETTINGS = Settings(batch_size=4, decode_workers=2)
 
 
 class Contrary(ColourEncoder):

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from clipsearch.errors import FolderError, UnreadableImage
+from clipsearch.errors import FolderError
 from clipsearch.library import IndexReport, Library
 from tests.conftest import Paint
 from tests.fakes import ColourEncoder
@@ -214,7 +214,7 @@ def test_a_broken_file_is_reported_again_but_not_decoded_again(
 ) -> None:
     (photos / "broken.jpg").write_bytes(b"no picture")
     first = two.index(photos)
-    monkeypatch.setattr("clipsearch.indexer.pipeline.decode", None)
+    monkeypatch.setattr("clipsearch.indexer.run.Workers", None)
     assert two.index(photos).skipped == first.skipped
 
 
@@ -237,18 +237,20 @@ def test_a_good_file_that_breaks_leaves_the_answers(two: Library, photos: Path) 
     assert two._opened().counts().vectors == 1
 
 
-def test_a_file_that_could_not_be_opened_is_tried_again(
-    two: Library, photos: Path, paint: Paint, monkeypatch: pytest.MonkeyPatch
+def test_a_file_that_could_not_even_be_read_is_tried_again(
+    tmp_path: Path, photos: Path, paint: Paint
 ) -> None:
-    def refuse(path: Path) -> bytes:
-        raise UnreadableImage(f"{path.name} cannot be opened (permission denied)")
+    from clipsearch.settings import Settings
 
-    paint("green.png", "green")
-    monkeypatch.setattr("clipsearch.indexer.pipeline.content_hash", refuse)
-    assert "permission" in two.index(photos).skipped[0].reason
-    monkeypatch.undo()  # a change of permissions leaves size and date as they are
-    assert counts(two.index(photos)) == {"updated": 1, "unchanged": 2}
-    assert best(two, "green").name == "green.png"
+    paint("red.png"), paint("blue.png", "blue")
+    os.truncate(photos / "red.png", 70 << 20)  # readers do not mind what follows a picture
+    little = Settings(decode_memory=128)
+    with Library(tmp_path / "l", settings=little, encoder=ColourEncoder()) as library:
+        (skipped,) = library.index(photos).skipped
+        assert "red.png needs more than 128 MB to decode" in skipped.reason
+    with Library(tmp_path / "l", encoder=ColourEncoder()) as library:
+        assert counts(library.index(photos)) == {"updated": 1, "unchanged": 1}
+        assert best(library, "red").name == "red.png"
 
 
 def test_a_broken_file_that_goes_and_comes_back_is_still_broken(
@@ -300,7 +302,7 @@ def test_a_picture_with_too_many_pixels_is_tried_again_when_more_are_allowed(
 
     assert len(index(1000).skipped) == 2
     with monkeypatch.context() as patch:
-        patch.setattr("clipsearch.indexer.pipeline.decode", None)
+        patch.setattr("clipsearch.indexer.run.Workers", None)
         assert len(index(1199).skipped) == 2  # still too few, so nothing is read
     report = index(1200)
     assert [file.path.name for file in report.skipped] == ["broken.png"]
@@ -319,7 +321,7 @@ def test_a_picture_with_too_many_pixels_that_breaks_is_not_tried_again(
         library.index(photos)
         large.write_bytes(b"no picture")
         library.index(photos)
-    monkeypatch.setattr("clipsearch.indexer.pipeline.decode", None)
+    monkeypatch.setattr("clipsearch.indexer.run.Workers", None)
     with Library(tmp_path / "l", encoder=ColourEncoder()) as library:
         assert "not a picture" in library.index(photos).skipped[0].reason
 
