@@ -14,7 +14,7 @@ from sqlalchemy import delete, func, insert, select, text, update
 
 from clipsearch.catalog.batch import Batch
 from clipsearch.catalog.database import let_go, open_engine, writing
-from clipsearch.catalog.reads import ROWS_AT_ONCE
+from clipsearch.catalog.image_reads import ROWS_AT_ONCE
 from clipsearch.catalog.tables import FolderRow, ImageRow, LibraryRow, ModelRow, VectorRow
 
 TakenOut = dict[str, Any]

@@ -1,0 +1,239 @@
+"""What can be asked of a catalog's library, models, folders and images. Nothing here writes."""
+
+from __future__ import annotations
+
+import os
+from abc import ABC, abstractmethod
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import AbstractContextManager
+from pathlib import Path
+from typing import Any
+
+from sqlalchemy import (
+    ColumnElement,
+    Connection,
+    Select,
+    and_,
+    func,
+    or_,
+    select,
+    true,
+)
+
+from clipsearch.catalog.conditions import ImageIds, among, below
+from clipsearch.catalog.records import (
+    Counts,
+    Failure,
+    FolderRecord,
+    ImageRecord,
+    ModelRecord,
+)
+from clipsearch.catalog.tables import (
+    Base,
+    FolderRow,
+    ImageRow,
+    LibraryRow,
+    ModelRow,
+    ProblemRow,
+    VectorRow,
+)
+from clipsearch.errors import CatalogDamaged
+
+ROWS_AT_ONCE = 1000  # well below SQLite's limit of 32,766 parameters, 999 in old versions
+
+# In the order of ImageRecord's fields.
+_IMAGE_COLUMNS = (
+    ImageRow.image_id,
+    ImageRow.folder_id,
+    FolderRow.path,
+    ImageRow.relative_path,
+    ImageRow.size,
+    ImageRow.mtime_ns,
+    ImageRow.content_hash,
+    ImageRow.width,
+    ImageRow.height,
+    ImageRow.taken_at,
+    ImageRow.state,
+    ImageRow.reason,
+    ImageRow.ctime_ns,
+    ImageRow.unsure_since_ns,
+    ImageRow.decoder,
+)
+
+
+class ImageReads(ABC):
+    """The questions. Raises CatalogError where the file is damaged or cannot be read."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    @abstractmethod
+    def _reading(self) -> AbstractContextManager[Connection]:
+        """A connection inside a transaction."""
+
+    @property
+    def uuid(self) -> str:
+        """Made up when the library was created; a derived file that carries another is not ours."""
+        return self._fact("uuid") or ""
+
+    @property
+    def created(self) -> str:
+        """When the library was created: ISO 8601, UTC."""
+        return self._fact("created") or ""
+
+    def model(self) -> ModelRecord | None:
+        """The model that the library's vectors come from, None before the first indexing."""
+        model_id = self._fact("model_id")
+        if model_id is None:
+            return None
+        with self._reading() as connection:
+            mine = _models().where(ModelRow.model_id == int(model_id))
+            row = connection.execute(mine).one_or_none()
+        if row is None:
+            raise CatalogDamaged(
+                f"{self.path} does not say what its model is: restore it from a copy, or run "
+                "clipsearch repair"
+            )
+        return ModelRecord(*row)
+
+    def models(self) -> list[ModelRecord]:
+        """Every model that the library has or had vectors of, oldest first."""
+        with self._reading() as connection:
+            rows = connection.execute(_models().order_by(ModelRow.model_id)).all()
+        return [ModelRecord(*row) for row in rows]
+
+    def folder(self, path: bytes) -> FolderRecord | None:
+        """The root with exactly this absolute path."""
+        with self._reading() as connection:
+            row = connection.execute(_folders().where(FolderRow.path == path)).one_or_none()
+        return None if row is None else FolderRecord(*row)
+
+    def folders(self) -> list[FolderRecord]:
+        """All roots, by path."""
+        with self._reading() as connection:
+            rows = connection.execute(_folders().order_by(FolderRow.path)).all()
+        return [FolderRecord(*row) for row in rows]
+
+    def images(self, folder_id: int, place: bytes = b"") -> Iterator[ImageRecord]:
+        """Every image of a root in every state, or those at or below a relative path, by path;
+        streamed from one committed state."""
+        mine = and_(ImageRow.folder_id == folder_id, below(ImageRow.relative_path, place))
+        statement = images().where(mine).order_by(ImageRow.relative_path)
+        with self._reading() as connection:
+            for rows in connection.execute(statement).partitions(ROWS_AT_ONCE):
+                for row in rows:
+                    yield ImageRecord(*row)
+
+    def images_with_hash(self, content_hashes: Iterable[bytes]) -> list[ImageRecord]:
+        """The images with one of these contents, in every state, by id."""
+        hashes = sorted(set(content_hashes))
+        found: list[ImageRecord] = []
+        with self._reading() as connection:
+            for start in range(0, len(hashes), ROWS_AT_ONCE):
+                some = hashes[start : start + ROWS_AT_ONCE]
+                rows = connection.execute(images().where(ImageRow.content_hash.in_(some)))
+                found.extend(ImageRecord(*row) for row in rows)
+        return sorted(found, key=lambda record: record.image_id)
+
+    def records(self, image_ids: ImageIds) -> dict[int, ImageRecord]:
+        """The images with these ids, in every state; unknown ids are left out."""
+        with self._reading() as connection:
+            rows = connection.execute(images().where(among(ImageRow.image_id, image_ids))).all()
+        return {row[0]: ImageRecord(*row) for row in rows}
+
+    def image_at(self, path: bytes) -> ImageRecord | None:
+        """The image at this absolute path. Where roots overlap: a present one first, then the one
+        of the innermost root."""
+        places = [
+            and_(ImageRow.folder_id == folder.folder_id, ImageRow.relative_path == relative)
+            for folder in self.folders()
+            if (relative := _relative(path, folder.path_bytes)) is not None
+        ]
+        if not places:
+            return None
+        with self._reading() as connection:
+            found = [ImageRecord(*row) for row in connection.execute(images().where(or_(*places)))]
+        return max(
+            found,
+            key=lambda record: (record.state == "present", len(record.folder_path)),
+            default=None,
+        )
+
+    def failures(self) -> list[Failure]:
+        """What could not be used, image or not, with the reasons, by path."""
+        with self._reading() as connection:
+            images = _reasons(connection, ImageRow, ImageRow.state == "unreadable")
+            # A problem is newer than what was said of an image that was at its path before.
+            found = images | _reasons(connection, ProblemRow, true())
+        return sorted(found.values(), key=lambda failure: os.fsencode(failure.path))
+
+    def counts(self) -> Counts:
+        """How many images are in each state, and how many vectors there are."""
+        by_state = select(ImageRow.state, func.count()).group_by(ImageRow.state)
+        with self._reading() as connection:
+            n = {state: count for state, count in connection.execute(by_state)}
+            n_vectors, n_problems = (count(connection, row) for row in (VectorRow, ProblemRow))
+        return Counts(
+            n.get("present", 0),
+            n.get("missing", 0),
+            n.get("unreadable", 0),
+            vectors=n_vectors,
+            problems=n_problems,
+        )
+
+    def folder_counts(self) -> dict[int, int]:
+        """How many images are present in each root, by folder id."""
+        statement = (
+            select(ImageRow.folder_id, func.count())
+            .where(ImageRow.state == "present")
+            .group_by(ImageRow.folder_id)
+        )
+        with self._reading() as connection:
+            n = {folder_id: count for folder_id, count in connection.execute(statement)}
+        return {folder.folder_id: n.get(folder.folder_id, 0) for folder in self.folders()}
+
+    def _fact(self, key: str) -> str | None:
+        with self._reading() as connection:
+            statement = select(LibraryRow.value).where(LibraryRow.key == key)
+            return connection.execute(statement).scalar_one_or_none()
+
+
+def _models() -> Select[str, str, int, Mapping[str, Any], str, str, int, bytes | None]:
+    return select(
+        ModelRow.name,
+        ModelRow.sha256,
+        ModelRow.dimension,
+        ModelRow.preprocessing,
+        ModelRow.activation,
+        ModelRow.dtype,
+        ModelRow.model_id,
+        ModelRow.bundle_path,
+    )
+
+
+def _folders() -> Select[int, bytes]:
+    return select(FolderRow.folder_id, FolderRow.path)
+
+
+def images() -> Select[*tuple[Any, ...]]:
+    return select(*_IMAGE_COLUMNS).join(FolderRow, FolderRow.folder_id == ImageRow.folder_id)
+
+
+def _relative(path: bytes, folder: bytes) -> bytes | None:
+    beginning = folder.rstrip(b"/") + b"/"  # the root "/" ends in one already
+    return path[len(beginning) :] if path.startswith(beginning) else None
+
+
+def _reasons(
+    connection: Connection, row: type[ImageRow] | type[ProblemRow], wanted: ColumnElement[bool]
+) -> dict[tuple[bytes, bytes], Failure]:
+    """Failures by root and relative path."""
+    statement = select(FolderRow.path, row.relative_path, row.reason).join(
+        FolderRow, FolderRow.folder_id == row.folder_id
+    )
+    rows = connection.execute(statement.where(wanted))
+    return {(root, path): Failure(root, path, reason or "") for root, path, reason in rows}
+
+
+def count(connection: Connection, row: type[Base]) -> int:
+    return connection.execute(select(func.count()).select_from(row)).scalar_one()
