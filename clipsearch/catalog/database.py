@@ -6,6 +6,8 @@ from __future__ import annotations
 import os
 import shutil
 import sqlite3
+import threading
+from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -42,11 +44,41 @@ _PLAIN = b"\1\1"
 _MAGIC = b"SQLite format 3\0"
 
 
+_FileId = tuple[int, int]  # device and inode
+
+
+class _OpenFiles:
+    """How many connections this process has on each file.
+
+    The system takes all locks of a process on a file away when the process closes any descriptor of
+    it. SQLite knows and waits; whoever else opens and closes the file would let another process put
+    away the log that is still being written. So nobody may, while there is a connection.
+    """
+
+    def __init__(self) -> None:
+        self.changing = threading.RLock()
+        self.n_connections: Counter[_FileId | None] = Counter()
+
+    def closed(self, file: _FileId | None) -> None:
+        with self.changing:
+            self.n_connections[file] -= 1
+
+
+_open_files = _OpenFiles()  # of the process, as the locks are
+
+
 class _Connection(sqlite3.Connection):
     """A connection that knows which file it is on, and whether it takes it for frozen."""
 
     is_frozen = False
-    file: tuple[int, int] | None = None
+    is_counted = False
+    file: _FileId | None = None
+
+    def close(self) -> None:
+        super().close()
+        if self.is_counted:
+            self.is_counted = False
+            _open_files.closed(self.file)
 
 
 def open_engine(path: Path, *, foreign_keys: bool = True) -> Engine:
@@ -171,13 +203,16 @@ def refuse_foreign_log(path: Path) -> None:
     either: SQLite would delete the log, perhaps all that is left of a file that was cut off.
     """
     log = log_of(path)
-    try:
-        if log.stat().st_size == 0:
-            return
-        with open(path, "rb") as file:
-            start = file.read(_HEADER.stop)
-    except OSError:
-        return  # there is none, or SQLite will say what is wrong
+    with _open_files.changing:
+        if _open_files.n_connections[_identity(path)]:
+            return  # it was looked at when the first of them was made
+        try:
+            if log.stat().st_size == 0:
+                return
+            with open(path, "rb") as file:
+                start = file.read(_HEADER.stop)
+        except OSError:
+            return  # there is none, or SQLite will say what is wrong
     if start and not start.startswith(_MAGIC):
         words = _MEANINGS["SQLITE_NOTADB"]
         raise CatalogDamaged(f"{path} {words} (SQLite would delete {log.name} beside it)")
@@ -195,7 +230,6 @@ def log_of(path: Path) -> Path:
 
 def connect(path: Path, *, foreign_keys: bool) -> sqlite3.Connection:
     """A connection of SQLite's own with every setting; `open_engine` is for all but copying."""
-    refuse_foreign_log(path)
     # SQLite can read a file in WAL mode without making files beside it only if it may take it for
     # frozen. It is, unless somebody else has it open, who has made those files then.
     if is_read_only(path) and not log_of(path).exists():
@@ -210,17 +244,7 @@ def connect(path: Path, *, foreign_keys: bool) -> sqlite3.Connection:
 
 
 def _configured(path: Path, foreign_keys: bool, *, is_frozen: bool) -> sqlite3.Connection:
-    mode = "mode=ro&immutable=1" if is_frozen else "mode=rw"  # rw: one that has gone stays so
-    identity = _identity(path)
-    connection = sqlite3.connect(
-        f"{path.absolute().as_uri()}?{mode}",
-        uri=True,
-        timeout=BUSY_SECONDS,
-        isolation_level=None,  # the driver begins no transactions of its own; see _begin
-        check_same_thread=False,
-        factory=_Connection,
-    )
-    connection.is_frozen, connection.file = is_frozen, identity
+    connection = _opened(path, is_frozen)
     try:
         # Nothing here writes to the file, so that one of a newer version stays untouched.
         connection.execute(f"PRAGMA foreign_keys = {int(foreign_keys)}")
@@ -245,6 +269,25 @@ def _configured(path: Path, foreign_keys: bool, *, is_frozen: bool) -> sqlite3.C
     return connection
 
 
+def _opened(path: Path, is_frozen: bool) -> _Connection:
+    """A bare connection, which has looked at nothing yet and holds no lock."""
+    mode = "mode=ro&immutable=1" if is_frozen else "mode=rw"  # rw: one that has gone stays so
+    with _open_files.changing:
+        refuse_foreign_log(path)
+        identity = _identity(path)
+        connection = sqlite3.connect(
+            f"{path.absolute().as_uri()}?{mode}",
+            uri=True,
+            timeout=BUSY_SECONDS,
+            isolation_level=None,  # the driver begins no transactions of its own; see _begin
+            check_same_thread=False,
+            factory=_Connection,
+        )
+        _open_files.n_connections[identity] += 1
+        connection.is_frozen, connection.file, connection.is_counted = is_frozen, identity, True
+    return connection
+
+
 def _is_frozen(connection: object) -> bool:
     return isinstance(connection, _Connection) and connection.is_frozen
 
@@ -255,7 +298,7 @@ def _is_idle(path: Path) -> bool:
     return not log.exists() or log.stat().st_size == 0
 
 
-def _identity(path: Path) -> tuple[int, int] | None:
+def _identity(path: Path) -> _FileId | None:
     try:
         found = path.stat()
     except OSError:

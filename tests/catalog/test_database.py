@@ -302,3 +302,23 @@ def test_a_log_that_cannot_be_the_files_own_is_refused_and_left_alone(path, cata
     with pytest.raises(CatalogDamaged, match="log of another file"):
         Catalog.open(path)
     assert (path.read_bytes(), log.read_bytes()) == (before, frames)
+
+
+SOMEBODY_ELSE = """
+import sqlite3, sys
+connection = sqlite3.connect(sys.argv[1])
+print(connection.execute("SELECT count(*) FROM images").fetchone()[0])
+connection.close()  # the last one on a file puts its log away
+"""
+
+
+def test_a_second_connection_takes_no_locks_away_from_the_first(path, catalog, add):
+    command = [sys.executable, "-c", SOMEBODY_ELSE, str(path)]
+    with catalog.begin() as batch:
+        add(batch, b"a")
+    with Catalog.open(path) as another:  # the log is there now, and the first holds its locks
+        another.counts()
+    assert subprocess.run(command, check=True, capture_output=True).stdout == b"1\n"
+    with catalog.begin() as batch:
+        add(batch, b"b")
+    assert subprocess.run(command, check=True, capture_output=True).stdout == b"2\n"
