@@ -1,0 +1,54 @@
+"""Bugs on purpose, one for each checker: what finds nothing in them would find nothing at all.
+
+Each replaces a piece of clipsearch in this process.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+
+def skipped_commit() -> None:
+    """Every third write transaction is rolled back, and nobody is told."""
+    from clipsearch.catalog import catalog
+
+    writing, n_begun = catalog.writing, 0
+
+    @contextmanager
+    def forgetful(engine: Any, path: Any) -> Iterator[Any]:
+        nonlocal n_begun
+        n_begun += 1
+        with writing(engine, path) as connection:
+            yield connection
+            if n_begun % 3 == 0:
+                connection.exec_driver_sql("ROLLBACK")
+                connection.exec_driver_sql("BEGIN")
+
+    catalog.writing = forgetful
+
+
+def swapped_ids() -> None:
+    """The vectors of a batch go to each other's pictures."""
+    from clipsearch.catalog.batch import Batch
+
+    put = Batch.put_vectors
+
+    def swap(self: Batch, model_id: int, image_ids: Any, vectors: Any) -> None:
+        put(self, model_id, list(image_ids)[::-1], vectors)
+
+    Batch.put_vectors = swap  # type: ignore[method-assign]
+
+
+def dropped_fsync() -> None:
+    """Index files are not synced before they get their name."""
+    os.fsync = lambda _: None  # type: ignore[assignment]
+
+
+PLANTS: dict[str, Callable[[], None]] = {
+    "skipped-commit": skipped_commit,
+    "swapped-ids": swapped_ids,
+    "dropped-fsync": dropped_fsync,
+}
