@@ -10,6 +10,7 @@ import argparse
 import mmap
 import os
 import sys
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import partial, wraps
@@ -58,10 +59,12 @@ def main() -> int:
     parser.add_argument("--ledger", type=Path, required=True)
     parser.add_argument("--phase-file", type=Path)
     parser.add_argument("--merge-from", type=int, default=12)
+    parser.add_argument("--disk-seconds", type=float, default=0.0)
     parser.add_argument("--plant", choices=sorted(plants.PLANTS))
     parser.add_argument("--repeat", type=int, default=1)
     given = parser.parse_args()
     phase = PhaseByte(given.phase_file)
+    slow_disk(given.disk_seconds)
     run = prepare(given.ledger, phase, given.merge_from, given.plant)
     phase("open")
     code = 0
@@ -119,6 +122,23 @@ def watch_phases(phase: PhaseByte, merge_from: int) -> None:
     phase.around(clipsearch.index, "prune_generations", "prune")
     # Small libraries would never get an index file.
     merge.is_merge_due = partial(merge.is_merge_due, merge_from=merge_from)
+
+
+def slow_disk(seconds: float) -> None:
+    """Let syncing, renaming and removing take time, as on a disk, so that kills hit them too."""
+
+    def slowed(call: Callable[..., Any]) -> Callable[..., Any]:
+        def slow(*positional: Any, **named: Any) -> Any:
+            time.sleep(seconds)
+            answer = call(*positional, **named)
+            time.sleep(seconds)
+            return answer
+
+        return slow
+
+    if seconds:
+        for name in ("fsync", "replace", "unlink"):
+            setattr(os, name, slowed(getattr(os, name)))
 
 
 def shared_byte(path: Path) -> mmap.mmap:
