@@ -61,31 +61,33 @@ def main() -> int:
     parser.add_argument("--merge-from", type=int, default=12)
     parser.add_argument("--disk-seconds", type=float, default=0.0)
     parser.add_argument("--plant", choices=sorted(plants.PLANTS))
-    parser.add_argument("--repeat", type=int, default=1)
     given = parser.parse_args()
     phase = PhaseByte(given.phase_file)
     slow_disk(given.disk_seconds)
-    run = prepare(given.ledger, phase, given.merge_from, given.plant)
+    ledger = LedgerWriter(given.ledger)
+    run = prepare(ledger, phase, given.merge_from, given.plant, HashEncoder())
     phase("open")
-    code = 0
-    for _ in range(given.repeat):
-        code = run(["index", given.folder, "--library", given.library, "--yes"])
+    code = run(["index", given.folder, "--library", given.library, "--yes"])
     phase("done")
     return code
 
 
 def prepare(
-    ledger: Path, phase: PhaseByte, merge_from: int, plant: str | None
+    ledger: LedgerWriter,
+    phase: PhaseByte,
+    merge_from: int,
+    plant: str | None,
+    encoder: HashEncoder,
 ) -> Callable[[list[str]], int]:
     """The command line's own main, over a library that is watched."""
     import clipsearch.library
     from clipsearch.cli.app import main as run
 
-    watch_commits(LedgerWriter(ledger), phase)
+    watch_commits(ledger, phase)
     watch_phases(phase, merge_from)
     if plant is not None:
         plants.PLANTS[plant]()
-    opened = partial(clipsearch.library.Library, encoder=HashEncoder())
+    opened = partial(clipsearch.library.Library, encoder=encoder)
     clipsearch.library.Library = opened  # type: ignore[assignment, misc]
     return run
 

@@ -79,6 +79,10 @@ class LedgerWriter:
         self._file = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o644)
         self._known: State | None = None
 
+    def forget(self) -> None:
+        """Somebody else may have written since, or the ledger begins anew."""
+        self._known = None
+
     def begin(self, state: State) -> None:
         """The state that a transaction finds. Only news is written down."""
         if state != self._known:

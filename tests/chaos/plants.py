@@ -47,8 +47,34 @@ def dropped_fsync() -> None:
     os.fsync = lambda _: None  # type: ignore[assignment]
 
 
+def unsynced_log() -> None:
+    """SQLite is told that nothing has to be on disk."""
+    from clipsearch.catalog import database
+
+    begin = database._begin
+
+    def careless(connection: Any) -> None:
+        connection.exec_driver_sql("PRAGMA synchronous = OFF")
+        begin(connection)
+
+    database._begin = careless
+
+
+def ignored_lock() -> None:
+    """Nobody looks at the lock."""
+    from clipsearch.indexer import lock
+
+    @contextmanager
+    def open_door(*_: Any, **__: Any) -> Iterator[None]:
+        yield
+
+    lock.write_lock = open_door
+
+
 PLANTS: dict[str, Callable[[], None]] = {
     "skipped-commit": skipped_commit,
     "swapped-ids": swapped_ids,
     "dropped-fsync": dropped_fsync,
+    "unsynced-log": unsynced_log,
+    "ignored-lock": ignored_lock,
 }

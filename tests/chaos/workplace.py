@@ -71,7 +71,7 @@ class Workplace:
 
     def command(self, *options: str) -> list[str]:
         """What indexes the garden; the ledger begins anew."""
-        self.ledger.write_bytes(b"")
+        self.new_ledger()
         self.phase_map[0] = 0
         program = [sys.executable, "-m", "tests.chaos.child", str(self.library), str(self.photos)]
         return [
@@ -79,6 +79,10 @@ class Workplace:
             *("--ledger", str(self.ledger), "--phase-file", str(self.phase_file)),
             *options,
         ]
+
+    def new_ledger(self) -> None:
+        for path in (self.ledger, self.base / "errors"):
+            path.write_bytes(b"")
 
     def start(self, command: Sequence[str]) -> subprocess.Popen[bytes]:
         """Its output goes to files beside the library, so that no pipe can fill up."""
