@@ -71,10 +71,24 @@ def ignored_lock() -> None:
     lock.write_lock = open_door
 
 
+def swallowed_files() -> None:
+    """What could not be read is neither written down nor told."""
+    from clipsearch.indexer.commit import Committer
+
+    write = Committer.write
+
+    def silent(self: Committer, batch: Any) -> None:
+        batch.readings = [reading for reading in batch.readings if reading.reason is None]
+        write(self, batch)
+
+    Committer.write = silent  # type: ignore[method-assign]
+
+
 PLANTS: dict[str, Callable[[], None]] = {
     "skipped-commit": skipped_commit,
     "swapped-ids": swapped_ids,
     "dropped-fsync": dropped_fsync,
     "unsynced-log": unsynced_log,
     "ignored-lock": ignored_lock,
+    "swallowed-files": swallowed_files,
 }

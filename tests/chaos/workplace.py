@@ -128,14 +128,14 @@ class Workplace:
 def left_behind(session: int, seconds: float = GRACE_SECONDS) -> list[int]:
     """The processes of a session that are still there after a while."""
     deadline = time.monotonic() + seconds
-    while members := _members(session):
+    while members := members(session):
         if time.monotonic() > deadline:
             return members
         time.sleep(0.01)
     return []
 
 
-def _members(session: int) -> list[int]:
+def members(session: int) -> list[int]:
     found = []
     for stat in Path("/proc").glob("[0-9]*/stat"):
         try:
