@@ -31,7 +31,9 @@ class Kind:
     extension: str = ".jpg"
 
 
-def noise(chance: random.Random, mode: str = "RGB", size: tuple[int, int] = (64, 48)) -> Image.Image:
+def noise(
+    chance: random.Random, mode: str = "RGB", size: tuple[int, int] = (64, 48)
+) -> Image.Image:
     n_bytes = len(Image.new(mode, (1, 1)).tobytes())  # of a pixel
     return Image.frombytes(mode, size, chance.randbytes(size[0] * size[1] * n_bytes))
 

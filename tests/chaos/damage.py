@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import time
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -58,7 +59,7 @@ class DamageBench:
         """So that the log stays: a writer that ends in peace puts it away."""
         child = self.place.start(self.place.command("--disk-seconds", "0.1"))
         while self.place.phase() != "write index" and child.poll() is None:
-            pass
+            time.sleep(0.001)
         child.kill()
         child.wait()
         assert (self.place.library / LOG).stat().st_size

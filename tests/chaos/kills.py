@@ -19,6 +19,7 @@ AIMS = {
     "write index": 0.012,
     "prune": 0.004,
 }
+STEP_SECONDS = 0.0003
 CHANGES = 14  # in the folder, between two runs
 
 
@@ -55,7 +56,7 @@ def kill(child: subprocess.Popen[bytes], place: Workplace, run_seconds: float) -
         _sleep(child, chance.uniform(0, run_seconds))
     else:
         while place.phase() != aim and child.poll() is None:
-            pass
+            time.sleep(STEP_SECONDS)
         _sleep(child, chance.uniform(0, AIMS[aim]))
     child.kill()
     child.wait()
@@ -87,4 +88,4 @@ def _finished(place: Workplace) -> subprocess.Popen[bytes]:
 def _sleep(child: subprocess.Popen[bytes], seconds: float) -> None:
     deadline = time.monotonic() + seconds
     while child.poll() is None and time.monotonic() < deadline:
-        time.sleep(0.0001)
+        time.sleep(STEP_SECONDS)

@@ -33,7 +33,8 @@ def race_many(
     program = ["tests.chaos.server", str(place.ledger), *(("--plant", plant) if plant else ())]
     with ExitStack() as stack:
         racers = [
-            stack.enter_context(Server(program, place.environment(), place.base / "errors")) for _ in range(MOST)
+            stack.enter_context(Server(program, place.environment(), place.base / "errors"))
+            for _ in range(MOST)
         ]
         for racer in racers:
             racer.answer()  # it is ready
@@ -86,7 +87,9 @@ def _unfair(place: Workplace, answers: dict[int, dict[str, Any]]) -> list[str]:
 def _unclear(told: dict[str, Any], workers: list[int]) -> list[str]:
     """What is wrong with how somebody was turned away. Just when the lock was taken, its holder
     has not signed yet."""
-    named = re.search(r"is being indexed by (another process|process (\d+) since [^:]+)", told["errors"])
+    named = re.search(
+        r"is being indexed by (another process|process (\d+) since [^:]+)", told["errors"]
+    )
     if told["code"] != LOCKED or named is None:
         return [f"exit {told['code']}: {told['errors']}"]
     if named[2] and int(named[2]) not in workers:

@@ -25,7 +25,7 @@ HOLD_SECONDS = 30.0
 
 
 class HoldingEncoder(HashEncoder):
-    """Encodes nothing before a file is there: so its run holds the lock for as long as one likes."""
+    """Encodes nothing before a file is there, so that its run holds the lock as long as wanted."""
 
     gate: Path | None = None
 

@@ -128,9 +128,9 @@ class Workplace:
 def left_behind(session: int, seconds: float = GRACE_SECONDS) -> list[int]:
     """The processes of a session that are still there after a while."""
     deadline = time.monotonic() + seconds
-    while members := members(session):
+    while found := members(session):
         if time.monotonic() > deadline:
-            return members
+            return found
         time.sleep(0.01)
     return []
 
