@@ -8,8 +8,10 @@ from __future__ import annotations
 
 import hashlib
 import io
+import time
 from collections.abc import Sequence
 from functools import cache
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -18,6 +20,7 @@ from PIL import Image
 
 SIDE = 8
 DIMENSION = 16
+HOLD_SECONDS = 30.0
 Vector = NDArray[np.float32]
 
 
@@ -46,6 +49,18 @@ class HashEncoder:
 
     def encode_texts(self, texts: Sequence[str]) -> Vector:
         return np.stack([_unit(text.encode()) for text in texts])
+
+
+class HoldingEncoder(HashEncoder):
+    """Encodes nothing before a file is there, so that its run holds the lock as long as wanted."""
+
+    gate: Path | None = None
+
+    def encode_pixels(self, pixels: NDArray[np.uint8]) -> Vector:
+        deadline = time.monotonic() + HOLD_SECONDS
+        while self.gate is not None and not self.gate.exists() and time.monotonic() < deadline:
+            time.sleep(0.001)
+        return super().encode_pixels(pixels)
 
 
 def vector_of(pixels: NDArray[np.uint8]) -> Vector:

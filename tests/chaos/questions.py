@@ -43,5 +43,7 @@ def wrong_answers(
 
 
 def own_findings(library: Library) -> list[str]:
-    """What `clipsearch check --read-data` would say."""
-    return []
+    """What `clipsearch check` would say."""
+    if not hasattr(library, "check"):
+        return []
+    return [f"check: {found.kind}: {found.what}" for found in library.check().findings]

@@ -15,25 +15,8 @@ import time
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-from numpy.typing import NDArray
-
 from tests.chaos import child, plants
-from tests.chaos.encoder import HashEncoder, Vector
-
-HOLD_SECONDS = 30.0
-
-
-class HoldingEncoder(HashEncoder):
-    """Encodes nothing before a file is there, so that its run holds the lock as long as wanted."""
-
-    gate: Path | None = None
-
-    def encode_pixels(self, pixels: NDArray[np.uint8]) -> Vector:
-        deadline = time.monotonic() + HOLD_SECONDS
-        while self.gate is not None and not self.gate.exists() and time.monotonic() < deadline:
-            time.sleep(0.001)
-        return super().encode_pixels(pixels)
+from tests.chaos.encoder import HoldingEncoder
 
 
 def main() -> None:
