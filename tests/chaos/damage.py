@@ -1,13 +1,15 @@
 """State files that were cut off or have a flipped bit: noticed, no crash, no wrong answer.
 
-An answer may also be refused. What is neither right nor refused has to be found by the library's
-own check; only the log of a crashed writer may cost the commits at its end, as SQLite promises.
+An answer may also be refused, and no score is ever wrong. Where rows have gone from an answer, or
+harm is done that shows in none, the library's own check has to find it. Only the log of a crashed
+writer may cost the commits at its end: SQLite takes what is damaged for never written.
 """
 
 from __future__ import annotations
 
 import os
 import shutil
+import sqlite3
 import time
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,6 +24,7 @@ from tests.chaos.serving import Gone, Server
 from tests.chaos.workplace import Result, Tell, Workplace, say_nothing
 
 CLAIM = "state files cut off or flipped: noticed, no crash, no wrong answer"
+FAILURES = ("crash", "unnoticed", "wrong score")
 N_QUESTIONS = 3
 LOG = f"{oracle.CATALOG}-wal"
 
@@ -87,6 +90,48 @@ class DamageBench:
         inflict(target / damage.file, damage)
         return target
 
+    def prober(self, *options: str) -> Server:
+        errors = self.place.base / "errors"
+        return Server(["tests.chaos.prober", *options], self.place.environment(), errors)
+
+    def has_lost_something(self, library: str, damage: Damage) -> bool:
+        """Whether the damage did harm: of a catalog also that shows in no answer, or that only
+        makes a file look changed, which costs reading it again."""
+        if damage.file.startswith("index/base-"):
+            return True
+        if damage.file != oracle.CATALOG:
+            return False
+        try:
+            return _essence(oracle.read_state(self.place.library)) != _essence(self.now[library])
+        except (sqlite3.Error, UnicodeDecodeError):
+            return True
+
+    def are_right(self, states: list[State], hits: list[Any]) -> bool:
+        """Whether all answers are those of one of the states."""
+        return any(
+            all(
+                oracle.is_answer(state, np.array(vector, dtype=np.float32), k, answer)
+                for (vector, k), answer in zip(self.questions, hits, strict=True)
+            )
+            for state in states
+        )
+
+    def has_wrong_score(self, library: str, hits: list[Any]) -> bool:
+        """Whether a picture is said to be nearer or farther than it is."""
+        for (vector, _), answer in zip(self.questions, hits, strict=True):
+            true = dict(oracle.best(self.now[library], np.array(vector, dtype=np.float32), 1000))
+            for image_id, _, score in answer:
+                if abs(score - true.get(image_id, score)) > oracle.SCORE_ERROR:
+                    return True
+        return False
+
+
+def _essence(state: State) -> dict[int, tuple[Any, ...]]:
+    return {
+        n: (row.folder, row.path, row.content, row.state, row.vector, row.crc32)
+        for n, row in state.items()
+    }
+
 
 def inflict(path: Path, damage: Damage) -> None:
     if damage.how == "cut":
@@ -101,53 +146,39 @@ def damage_many(base: Path, seed: int, n: int, tell: Tell = say_nothing) -> Resu
     """Damage one place of one file at a time, and ask."""
     result, bench = Result(CLAIM), DamageBench(base, seed)
     result.findings += bench.findings
-    server = None
-    try:
-        while result.n_trials < n:
-            server = server or _prober(bench)
-            library, damage = bench.choose()
-            target = bench.damaged(library, damage)
-            try:
-                server.order(library=str(target), questions=bench.questions)
-                outcome = judge(bench, library, damage, server.answer())
-            except Gone as gone:
-                outcome = f"crash: {gone} {bench.place.errors()[-500:]}"
-                server = server.__exit__(None, None, None)
-            result.n_trials += 1
-            result.count(outcome.split(":")[0])
-            if outcome.startswith(("crash", "WRONG")):
-                result.findings.append(f"{library} {damage}: {outcome}")
-            tell(result)
-    finally:
-        if server is not None:
-            server.__exit__(None, None, None)
+    while result.n_trials < n:
+        with bench.prober() as server:
+            is_alive = True
+            while is_alive and result.n_trials < n:
+                library, damage = bench.choose()
+                outcome = suffer(bench, library, damage, server)
+                is_alive = not outcome.startswith("crash")
+                result.n_trials += 1
+                result.count(outcome.split(":")[0])
+                if outcome.split(":")[0] in FAILURES:
+                    result.findings.append(f"{library} {damage}: {outcome}")
+                tell(result)
     return result
 
 
-def judge(bench: DamageBench, library: str, damage: Damage, told: dict[str, Any]) -> str:
-    """What came of it, in one or two words; WRONG with details."""
+def suffer(bench: DamageBench, library: str, damage: Damage, server: Server) -> str:
+    """What came of one damage, in a few words, if need be with details behind a colon."""
+    target = bench.damaged(library, damage)
+    must_be_noticed = bench.has_lost_something(library, damage)
+    try:
+        server.order(library=str(target), questions=bench.questions)
+        told = server.answer()
+    except Gone as gone:
+        return f"crash: {gone} {bench.place.errors()[-500:]}"
     if told["refused"] is not None:
         return "refused"
-    if _are_right(bench, [bench.now[library]], told["hits"]):
-        noticed = damage.file.startswith("index/") and bool(told["found"])
-        return "right, and found by check" if noticed or told["found"] else "right"
-    if damage.file == LOG and _are_right(bench, bench.states[library], told["hits"]):
+    is_found = bool(told["found"])
+    if bench.are_right([bench.now[library]], told["hits"]):
+        if must_be_noticed and not is_found:
+            return "unnoticed: right all the same"
+        return "right, and found by check" if is_found else "right"
+    if damage.file == LOG and bench.are_right(bench.states[library], told["hits"]):
         return "right before the end of the log"
-    if told["found"]:
-        return "wrong, but found by check"
-    return f"WRONG: {str(told['hits'])[:300]}"
-
-
-def _are_right(bench: DamageBench, states: list[State], hits: list[Any]) -> bool:
-    return any(
-        all(
-            oracle.is_answer(state, np.array(vector, dtype=np.float32), k, answer)
-            for (vector, k), answer in zip(bench.questions, hits, strict=True)
-        )
-        for state in states
-    )
-
-
-def _prober(bench: DamageBench) -> Server:
-    errors = bench.place.base / "errors"
-    return Server(["tests.chaos.prober"], bench.place.environment(), errors)
+    if bench.has_wrong_score(library, told["hits"]):
+        return f"wrong score: {str(told['hits'])[:300]}"
+    return "incomplete, and found by check" if is_found else f"unnoticed: {told['hits']}"[:300]

@@ -5,6 +5,7 @@ A process of its own, because what is judged is also whether it survives.
 
 from __future__ import annotations
 
+import argparse
 import json
 import sys
 from pathlib import Path
@@ -14,6 +15,7 @@ import numpy as np
 
 from clipsearch.errors import ClipsearchError
 from clipsearch.library import Library
+from tests.chaos import plants
 from tests.chaos.encoder import HashEncoder
 from tests.chaos.questions import own_findings, plain
 from tests.chaos.server import answer
@@ -37,6 +39,11 @@ def probe(library: Path, questions: list[Any]) -> dict[str, Any]:
 
 
 def main() -> None:
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--plant", choices=sorted(plants.PLANTS))
+    given = parser.parse_args()
+    if given.plant is not None:
+        plants.PLANTS[given.plant]()
     for line in sys.stdin:
         order = json.loads(line)
         answer(probe(Path(order["library"]), order["questions"]))

@@ -6,9 +6,10 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from tests.chaos.asking import ask_many
-from tests.chaos.damage import Damage, inflict
+from tests.chaos.damage import Damage, DamageBench, inflict, suffer
 from tests.chaos.faults import record_order
 from tests.chaos.kills import kill_many
+from tests.chaos.oracle import CATALOG
 from tests.chaos.pictures import read_hostile
 from tests.chaos.races import race_many
 from tests.chaos.test_claims import SEED, needs_strace
@@ -54,6 +55,16 @@ def test_a_wrong_hit_is_found(tmp_path: Path) -> None:
 def test_a_writer_that_ignores_the_lock_is_found(tmp_path: Path) -> None:
     result = race_many(tmp_path / "races", SEED, 2, plant="ignored-lock")
     assert has(result.findings, " wrote") or has(result.findings, " worked")
+
+
+def test_a_score_from_a_damaged_vector_is_found(tmp_path: Path) -> None:
+    bench = DamageBench(tmp_path / "damage", SEED)
+    first = next(row.vector for row in bench.now["rest"].values() if row.vector)
+    offset = (tmp_path / "damage/rest" / CATALOG).read_bytes().index(bytes.fromhex(first))
+    damage = Damage(CATALOG, "flipped", 8 * offset + 6)
+    with bench.prober() as sound, bench.prober("--plant", "ignored-checksums") as careless:
+        assert suffer(bench, "rest", damage, sound) == "refused"
+        assert suffer(bench, "rest", damage, careless).startswith("wrong score")
 
 
 def test_damage_changes_just_what_it_says(tmp_path: Path) -> None:
