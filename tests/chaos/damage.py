@@ -181,4 +181,4 @@ def suffer(bench: DamageBench, library: str, damage: Damage, server: Server) -> 
         return "right before the end of the log"
     if bench.has_wrong_score(library, told["hits"]):
         return f"wrong score: {str(told['hits'])[:300]}"
-    return "incomplete, and found by check" if is_found else f"unnoticed: {told['hits']}"[:300]
+    return "other rows, and found by check" if is_found else f"unnoticed: {told['hits']}"[:300]
