@@ -87,9 +87,7 @@ def _unfair(place: Workplace, answers: dict[int, dict[str, Any]]) -> list[str]:
 def _unclear(told: dict[str, Any], workers: list[int]) -> list[str]:
     """What is wrong with how somebody was turned away. Just when the lock was taken, its holder
     has not signed yet."""
-    named = re.search(
-        r"is being indexed by (another process|process (\d+) since [^:]+)", told["errors"]
-    )
+    named = re.search(r"by (another process|process (\d+) since \S)", told["errors"])
     if told["code"] != LOCKED or named is None:
         return [f"exit {told['code']}: {told['errors']}"]
     if named[2] and int(named[2]) not in workers:
