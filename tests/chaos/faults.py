@@ -84,7 +84,7 @@ class FaultBench:
     def rerun(self) -> list[str]:
         """What is wrong after another run, without faults, in this process."""
         place = self.place
-        settings = Settings(batch_size=8, decode_threads=2)
+        settings = Settings(batch_size=8)
         with Library(place.library, encoder=HashEncoder(), settings=settings) as library:
             library.index(place.photos, allow_empty=True)
         state = oracle.read_state(place.library)
