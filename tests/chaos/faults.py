@@ -86,7 +86,7 @@ class FaultBench:
         place = self.place
         settings = Settings(batch_size=8)
         with Library(place.library, encoder=HashEncoder(), settings=settings) as library:
-            library.index(place.photos, allow_empty=True)
+            library.index(place.photos)
         state = oracle.read_state(place.library)
         findings = oracle.unsound_file(place.library) + oracle.untrue_rows(state, place.garden)
         findings += oracle.incomplete(state, place.garden)

@@ -16,7 +16,7 @@ from tests.chaos.workplace import Result, Tell, Workplace, members, say_nothing
 
 CLAIM = "corrupt pictures: each a named reason, no neighbour lost, bounded memory"
 GOOD_EVERY = 4  # after so many hostile files comes a good one
-CAP_MIB = 1024  # of any one process
+CAP_MIB = 512  # of any one process
 LIMIT_SECONDS = 600.0
 SOME_SKIPPED = 3
 MOST_WORDS = 400  # characters of a reason

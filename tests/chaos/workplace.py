@@ -64,7 +64,7 @@ class Workplace:
         kept = {k: v for k, v in os.environ.items() if not k.startswith(("CLIPSEARCH_", "XDG_"))}
         return kept | {
             "CLIPSEARCH_BATCH_SIZE": "8",
-            "CLIPSEARCH_DECODE_THREADS": "2",
+            "CLIPSEARCH_DECODE_WORKERS": "2",
             "OMP_NUM_THREADS": "1",
             "HOME": str(self.base),
         }
