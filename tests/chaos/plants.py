@@ -13,9 +13,9 @@ from typing import Any
 
 def skipped_commit() -> None:
     """Every third write transaction is rolled back, and nobody is told."""
-    from clipsearch.catalog import catalog
+    from clipsearch.catalog import catalog, database
 
-    writing, n_begun = catalog.writing, 0
+    writing, n_begun = database.writing, 0
 
     @contextmanager
     def forgetful(engine: Any, path: Any) -> Iterator[Any]:
@@ -27,7 +27,7 @@ def skipped_commit() -> None:
                 connection.exec_driver_sql("ROLLBACK")
                 connection.exec_driver_sql("BEGIN")
 
-    catalog.writing = forgetful
+    catalog.writing = forgetful  # type: ignore[attr-defined]
 
 
 def swapped_ids() -> None:

@@ -17,6 +17,7 @@ from typing import Any
 
 from tests.chaos import child, plants
 from tests.chaos.encoder import HoldingEncoder
+from tests.chaos.ledger import LedgerWriter
 
 
 def main() -> None:
@@ -25,7 +26,7 @@ def main() -> None:
     parser.add_argument("--plant", choices=sorted(plants.PLANTS))
     given = parser.parse_args()
     encoder = HoldingEncoder()
-    ledger = child.LedgerWriter(given.ledger)
+    ledger = LedgerWriter(given.ledger)
     run = child.prepare(ledger, child.PhaseByte(None), 12, given.plant, encoder)
     answer({"ready": True})
     for line in sys.stdin:

@@ -65,6 +65,7 @@ class Server:
 
     def is_answering(self) -> bool:
         """Whether an answer is there already."""
+        assert self.process.stdout is not None
         return b"\n" in self.rest or bool(select.select([self.process.stdout], [], [], 0)[0])
 
     def __enter__(self) -> Self:
