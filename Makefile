@@ -1,18 +1,21 @@
-# make demo | test | check | bench | train-mini | clean.  Needs Python 3.11 or newer and make.
+# make demo | test | check | bench | chaos | train-mini | clean.  Needs Python 3.11 and make.
 # Another interpreter: make demo PYTHON=python3.12
 
 PYTHON ?= python3
 SEED ?= 20261121
+KILLS ?= 1000
+PART ?=
 VENV := .venv
 RUN := $(VENV)/bin/python
 
-.PHONY: help venv demo test check bench train-mini clean
+.PHONY: help venv demo test check bench chaos train-mini clean
 
 help:
 	@echo "make demo        install into $(VENV), index the bundled pictures, run some queries"
 	@echo "make test        install with the test extras, run the tests"
 	@echo "make check       format, lint and types, then the tests"
 	@echo "make bench       measure against other programs on this machine"
+	@echo "make chaos       try long to make it lose something (SEED=$(SEED) KILLS=$(KILLS) PART=kills)"
 	@echo "make train-mini  draw, train, evaluate and export the bundled model (SEED=$(SEED))"
 	@echo "make clean       remove $(VENV) and what the tools left behind"
 
@@ -49,6 +52,9 @@ check: $(VENV)/.installed-test
 
 bench: $(VENV)/.installed-test
 	$(RUN) -m bench
+
+chaos: $(VENV)/.installed-test
+	$(RUN) -m tests.chaos --seed $(SEED) --kills $(KILLS) $(if $(PART),--part $(PART))
 
 train-mini: $(VENV)/.installed-test
 	$(RUN) -m training.train --run runs/mini --seed $(SEED)

@@ -48,15 +48,26 @@ class CatalogReads(ImageReads):
         """The stored vectors of these images, in every state: ids `[n]` in the order asked for,
         and float32 `[n, dim]` as float16 kept them. Images without a vector are left out.
 
-        Raises CatalogError, naming the file, where a vector does not match its CRC-32.
+        Raises CatalogError where a vector does not match its CRC-32, naming the file, and where it
+        is that of another image.
         """
         wanted = list(dict.fromkeys(int(image_id) for image_id in image_ids))
-        statement = select(VectorRow.image_id, VectorRow.vector, VectorRow.crc32).where(
+        found = select(VectorRow.vector_id).where(
             VectorRow.model_id == model_id, among(VectorRow.image_id, wanted)
+        )
+        # By row id, so that whose vector it is comes from the row itself. SQLite would take that
+        # from its index, and one flipped bit there gives a sound vector to another image.
+        statement = select(VectorRow.image_id, VectorRow.vector, VectorRow.crc32).where(
+            VectorRow.vector_id.in_(found)
         )
         with self._reading() as connection:
             dimension = dimension_of(connection, model_id)
             stored = {row[0]: row for row in connection.execute(statement)}
+            if not stored.keys() <= set(wanted):
+                raise CatalogDamaged(
+                    f"{self.path} is damaged, an index in it leads to other rows: "
+                    "restore it from a copy, or run clipsearch repair"
+                )
             rows = [stored[image_id] for image_id in wanted if image_id in stored]
             half = _unpack(connection, rows, dimension)
         return np.array([row[0] for row in rows], dtype=np.int64), half.astype(np.float32)

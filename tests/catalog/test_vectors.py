@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from sqlalchemy import event
 
-from clipsearch.catalog import Batch
+from clipsearch.catalog import Batch, Catalog
 from clipsearch.errors import CatalogError
 
 
@@ -43,6 +43,18 @@ def test_vectors_come_back_in_the_order_asked_for_as_float16_kept_them(catalog, 
     assert found.tolist() == [ids[2], ids[0]]
     assert vectors.dtype == np.float32
     np.testing.assert_array_equal(vectors, rows[[2, 0]].astype(np.float16))
+
+
+def test_a_damaged_index_never_gives_an_image_the_vector_of_another(catalog, add, path):
+    with catalog.begin() as batch:
+        ids = [add(batch, name, 0.25 * n) for n, name in enumerate((b"a", b"b", b"c", b"d"))]
+    catalog.close()
+    content = path.read_bytes()
+    entry = b"\x04\x01\x09\x01\x03"  # three numbers of one byte, of which the second is 1; image 3
+    assert ids[2:] == [3, 4] and content.count(entry + b"\x03") == 1
+    path.write_bytes(content.replace(entry + b"\x03", entry + b"\x04"))  # leads to vector 4
+    with Catalog.open(path) as damaged, pytest.raises(CatalogError, match="leads to other rows"):
+        damaged.vectors_of(1, [3])
 
 
 def test_no_vectors_are_an_empty_array_of_the_right_width(catalog):
