@@ -49,16 +49,14 @@ class LiteEncoder(BundledModel):
 
     precision = "float32"
 
-    def __init__(
-        self, folder: Path, device: str | None = None, precision: str | None = None
-    ) -> None:
-        """Read sizes and preprocessing; `device` and `precision` are for torch, if it is needed.
+    def __init__(self, folder: Path, device: str | None = None) -> None:
+        """Read sizes and preprocessing; `device` is for torch, if it is needed.
 
         Raises BrokenCheckpoint.
         """
         super().__init__(folder)
         self._weights = MappedWeights(folder / WEIGHTS_FILE)
-        self._for_torch = (device, precision)
+        self._device = device
 
     @classmethod
     def load(
@@ -71,9 +69,10 @@ class LiteEncoder(BundledModel):
     ) -> LiteEncoder:
         """Find the model, fetching and converting it if need be, as `Encoder.load` does.
 
-        Raises the errors of `find_model`, and BrokenCheckpoint.
+        `precision` is for those who choose between the two: `is_lite_enough`. Raises the errors of
+        `find_model`, and BrokenCheckpoint.
         """
-        return cls(find_model(name_or_path, cache), device, precision)
+        return cls(find_model(name_or_path, cache), device)
 
     def encode_pixels(self, pixels: NDArray[np.uint8]) -> FloatArray:
         """Pixels uint8 `[n, input_px, input_px, 3]` in RGB → `[n, dimension]`, unit length.
@@ -113,4 +112,4 @@ class LiteEncoder(BundledModel):
     def _with_torch(self) -> Encoder:
         from clipsearch.clip.encoder import Encoder
 
-        return Encoder(self.folder, *self._for_torch)
+        return Encoder(self.folder, self._device, self.precision)

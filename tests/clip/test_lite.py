@@ -66,7 +66,8 @@ def bundle_of(folder: Path, config: ClipConfig, dtype: str = "float32") -> Path:
 
 
 def both(folder: Path) -> tuple[LiteEncoder, Encoder]:
-    return LiteEncoder(folder, "cpu", "float32"), Encoder(folder, "cpu", "float32")
+    # Without a precision, as a query has it: torch by itself would choose bfloat16 where it can.
+    return LiteEncoder(folder, "cpu"), Encoder(folder, "cpu", "float32")
 
 
 @pytest.mark.parametrize("dtype", ["float32", "float16", "bfloat16"])
@@ -87,6 +88,11 @@ def test_pictures_get_the_vectors_of_torch(tmp_path: Path, config: ClipConfig, d
     vectors = lite.encode_pixels(pixels)
     np.testing.assert_allclose(vectors, wanted.encode_pixels(pixels), rtol=0, atol=TOLERANCE)
     assert np.abs(vectors[0] - vectors[1]).max() > 10 * TOLERANCE
+
+
+def test_pictures_of_a_resnet_are_not_encoded_in_bfloat16(tmp_path: Path) -> None:
+    lite = LiteEncoder(bundle_of(tmp_path, RESNET), "cpu")
+    assert lite._with_torch.precision == lite.precision == "float32"
 
 
 def test_it_tells_the_same_of_itself_as_torchs_encoder(tmp_path: Path) -> None:
