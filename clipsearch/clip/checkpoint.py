@@ -22,7 +22,7 @@ from clipsearch.clip.model import CLIP
 from clipsearch.clip.names import is_transformers, openai_names
 from clipsearch.clip.recipe import Recipe
 from clipsearch.clip.shards import parts_of
-from clipsearch.clip.torchscript import check_parts, is_torchscript, read_torchscript
+from clipsearch.clip.torchscript import check_parts, check_sums, is_torchscript, read_torchscript
 from clipsearch.errors import BrokenCheckpoint
 
 KINDS = "a .safetensors file, a state dict of torch.save, or OpenAI's .pt"
@@ -32,6 +32,8 @@ KINDS = "a .safetensors file, a state dict of torch.save, or OpenAI's .pt"
 NO_WEIGHTS = ("input_resolution", "context_length", "vocab_size", "attn_mask", "position_ids")
 
 ZIP_MAGIC = b"PK\x03\x04"
+
+UTF8_MARK = b"\xef\xbb\xbf"
 
 FLOATS = (torch.float16, torch.bfloat16, torch.float32, torch.float64)
 
@@ -155,7 +157,7 @@ def fitting(name: str, found: Tensor | None, wanted: Tensor) -> Tensor:
 def is_html(path: Path) -> bool:
     """Whether the file begins like a web page, which is what a failed download often leaves."""
     with path.open("rb") as file:
-        return file.read(64).lstrip()[:1] == b"<"
+        return file.read(64).removeprefix(UTF8_MARK).lstrip()[:1] == b"<"
 
 
 def _read(path: Path) -> object:
@@ -165,6 +167,7 @@ def _read(path: Path) -> object:
         check_parts(path)
         if is_torchscript(path):
             return read_torchscript(path)
+        check_sums(path)
         return torch.load(path, map_location="cpu", weights_only=True, mmap=True)
     if start[8:9] == b"{":  # safetensors: eight bytes of length, then JSON
         return load_file(path)

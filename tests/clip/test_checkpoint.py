@@ -205,9 +205,10 @@ def test_a_file_cut_short_is_refused_by_name(save: Save, part: float, tmp_path: 
     assert "\n" not in str(caught.value)
 
 
-def test_a_bit_flipped_in_an_archive_is_noticed(tmp_path: Path) -> None:
+@pytest.mark.parametrize("save", [save_torchscript, torch.save], ids=["torchscript", "torch"])
+def test_a_bit_flipped_in_an_archive_is_noticed(save: Save, tmp_path: Path) -> None:
     path = tmp_path / "flipped.pt"
-    save_torchscript(random_weights(), path)
+    save(random_weights(), path)
     with zipfile.ZipFile(path) as file:
         name = next(name for name in file.namelist() if "/data/" in name and file.read(name))
         start = path.read_bytes().index(file.read(name))
