@@ -204,13 +204,24 @@ def _config(weights: Mapping[str, Tensor], recipe: Recipe) -> ClipConfig:
     config = ClipConfig.from_state_dict(
         weights, recipe.activation, recipe.vision_heads, recipe.text_heads
     )
-    size = config.vision.image_size
+    text, size = config.text, config.vision.image_size
+    sizes = (config.embed_dim, size, config.vision.width, text.width, text.context_length)
+    if not all((*sizes, text.vocab_size)):
+        raise BrokenCheckpoint("a tensor that its sizes are read from is empty")
     if recipe.image_size not in (None, size):
         raise BrokenCheckpoint(
             f"its tensors are made for pictures of {size} px and its config for"
             f" {recipe.image_size} px"
         )
+    _check_layers("image", config.vision.layers, recipe.vision_layers)
+    _check_layers("text", config.text.layers, recipe.text_layers)
     return config
+
+
+def _check_layers(tower: str, found: int | tuple[int, ...], wanted: object) -> None:
+    shown = list(found) if isinstance(found, tuple) else found
+    if wanted not in (None, shown):
+        raise BrokenCheckpoint(f"its {tower} tower has {shown} layers and its config says {wanted}")
 
 
 def _wanted(config: ClipConfig) -> dict[str, Tensor]:

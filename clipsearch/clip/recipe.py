@@ -41,6 +41,9 @@ AS_USUAL = {
     "proj_type": ("linear",),
 }
 
+# What makes another model of the same weights. Libraries keep the digest: nothing may be added.
+IDENTITY = ("activation", "image_size", "preprocess", "text_heads", "vision_heads")
+
 ACTIVATIONS = ("quick_gelu", "gelu")
 LAYER_NORM_EPS = 1e-5
 
@@ -52,7 +55,8 @@ RESAMPLING_NAMES = {0: "nearest", 2: "bilinear", 3: "bicubic"}
 class Recipe:
     """`preprocess` holds those values of `Preprocess.to_dict` that are not OpenAI's.
 
-    Heads of None are 64 channels wide. `image_size`, if given, must be what the shapes say.
+    Heads of None are 64 channels wide. `image_size` and the layers, if given, must be what the
+    shapes say: a file that lacks its last layers looks whole.
     """
 
     activation: Activation = "quick_gelu"
@@ -60,10 +64,13 @@ class Recipe:
     text_heads: int | None = None
     image_size: int | None = None
     preprocess: dict[str, Any] = field(default_factory=dict)
+    vision_layers: object = None  # as in the config; a list for a ResNet
+    text_layers: object = None
 
     def identity(self, weights_sha256: str) -> str:
         """The digest, in hex, of weights used in this way: used otherwise it is another model."""
-        values = json.dumps(asdict(self), sort_keys=True)
+        found = asdict(self)
+        values = json.dumps({name: found[name] for name in IDENTITY}, sort_keys=True)
         return sha256(f"{weights_sha256}\n{values}".encode()).hexdigest()
 
 
@@ -122,6 +129,8 @@ def _open_clip(values: Mapping[str, Any]) -> Recipe:
         text_heads=_whole(text, "heads", 8),
         image_size=size,
         preprocess=preprocess,
+        vision_layers=vision.get("layers", 12),
+        text_layers=text.get("layers", 12),
     )
 
 
@@ -154,6 +163,8 @@ def _transformers(values: Mapping[str, Any], shown: Mapping[str, Any] | None) ->
         text_heads=_whole(text, "num_attention_heads", 8),
         image_size=size,
         preprocess={} if shown is None else _shown_by_transformers(shown, size),
+        vision_layers=vision.get("num_hidden_layers", 12),
+        text_layers=text.get("num_hidden_layers", 12),
     )
 
 

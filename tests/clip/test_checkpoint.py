@@ -251,9 +251,10 @@ def without(name: str) -> Weights:
         (random_weights() | {"ln_final.bias": torch.zeros(3)}, r"shape \[3\] and not \[64\]"),
         (random_weights() | {"logit_scale": torch.tensor(torch.nan)}, "NaN or infinity"),
         (random_weights() | {"visual.conv1.weight": torch.zeros(2)}, "cannot be used"),
+        (random_weights() | {"visual.conv1.weight": torch.zeros(0, 3, 8, 8)}, "is empty"),
         ({"a": torch.zeros(2)}, "no CLIP"),
     ],
-    ids=["missing", "missing size", "surplus", "shape", "nan", "no kernel", "other model"],
+    ids=["missing", "missing size", "surplus", "shape", "nan", "no kernel", "empty", "other model"],
 )
 def test_weights_of_no_clip_are_refused(weights: Weights, reason: str, tmp_path: Path) -> None:
     path = tmp_path / "odd.safetensors"

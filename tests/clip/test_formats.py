@@ -323,6 +323,24 @@ def test_a_config_of_other_sizes_is_refused(cache: ModelCache, tmp_path: Path) -
         find_model(tmp_path / "model", cache)
 
 
+@pytest.mark.parametrize("tower", ["image", "text"])
+@pytest.mark.parametrize(
+    ("save", "file"),
+    [(save_open_clip, "open_clip_model.safetensors"), (save_transformers, "model.safetensors")],
+)
+def test_weights_without_their_last_layer_are_refused(
+    save: Callable[..., Any], file: str, tower: str, cache: ModelCache, tmp_path: Path
+) -> None:
+    save(VIT, weights_of(VIT), tmp_path / "model")
+    weights = load_file(tmp_path / "model" / file)
+    starts = {"image": ("visual.transf", "vision_model"), "text": ("transf", "text_model")}[tower]
+    lost = {name for name in weights if name.startswith(starts) and "s.1." in name}
+    assert lost
+    save_file({n: t for n, t in weights.items() if n not in lost}, tmp_path / "model" / file)
+    with pytest.raises(BrokenCheckpoint, match=f"its {tower} tower has 1 layers and its config"):
+        find_model(tmp_path / "model", cache)
+
+
 def test_transformers_weights_without_their_config_say_so(
     cache: ModelCache, tmp_path: Path
 ) -> None:

@@ -175,7 +175,13 @@ def test_a_zip_bomb_is_refused_before_it_is_unpacked(save: Save, part: str, tmp_
 
 
 @pytest.mark.parametrize(
-    "content", [b"<html>", b"\xef\xbb\xbf<html>", b"\n\n <!DOCTYPE html>", b"<?xml version='1.0'?><Error>AccessDenied"]
+    "content",
+    [
+        b"<html>",
+        b"\xef\xbb\xbf<html>",
+        b"\n\n <!DOCTYPE html>",
+        b"<?xml version='1.0'?><Error>AccessDenied",
+    ],
 )
 def test_a_web_page_is_called_one(content: bytes, tmp_path: Path) -> None:
     (tmp_path / "model.pt").write_bytes(content)

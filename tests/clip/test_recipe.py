@@ -52,6 +52,11 @@ def changed(values: Values, path: str, value: Any) -> Values:
     return copy
 
 
+def test_the_identity_of_a_recipe_stays_what_libraries_keep() -> None:
+    wanted = "399c3563f42af474"
+    assert Recipe("gelu", 4, 2, 32, {"mean": [0.5] * 3}).identity("ab").startswith(wanted)
+
+
 @pytest.fixture
 def read(tmp_path: Path) -> Callable[..., Recipe]:
     def read(values: Values, processor: Values | None = None) -> Recipe:
