@@ -10,7 +10,13 @@ import os
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
-from http.client import HTTPException, HTTPMessage, HTTPResponse
+from http.client import (
+    BadStatusLine,
+    HTTPException,
+    HTTPMessage,
+    HTTPResponse,
+    RemoteDisconnected,
+)
 from pathlib import Path
 from time import monotonic
 from typing import IO
@@ -47,12 +53,14 @@ class Unfit(Exception):
 
 
 class NoDowngrade(HTTPRedirectHandler):
-    """Follow redirects, but never from https to plain http."""
+    """Follow redirects, but never from https to plain http, nor to what is neither."""
 
     def redirect_request(
         self, req: Request, fp: IO[bytes], code: int, msg: str, headers: HTTPMessage, newurl: str
     ) -> Request | None:
-        if req.type == "https" and urlsplit(newurl).scheme != "https":
+        encrypted = urlsplit(newurl).scheme == "https"
+        # urllib would also go to ftp.
+        if not encrypted and (req.type == "https" or urlsplit(newurl).scheme != "http"):
             raise URLError(f"the server redirects to {newurl}, which is not encrypted")
         return super().redirect_request(req, fp, code, msg, headers, newurl)
 
@@ -184,8 +192,11 @@ def _announced_bytes(response: HTTPResponse) -> int | None:
 
 def _failure(error: OSError | HTTPException) -> Interrupted | Unfit:
     if isinstance(error, HTTPError):
-        return Unfit(f"the server answered {error.code} {error.reason}")
+        reason = (str(error.reason).splitlines() or [""])[0]  # of a redirect in circles, four
+        return Unfit(f"the server answered {error.code} {reason}")
+    if isinstance(error, BadStatusLine) and not isinstance(error, RemoteDisconnected):
+        return Unfit("the server's answer is no HTTP")
     if isinstance(error, TimeoutError):
         return Interrupted("the server fell silent")
-    reason = error.reason if isinstance(error, URLError) else error
-    return Interrupted(str(getattr(reason, "strerror", None) or reason))
+    cause = error.reason if isinstance(error, URLError) else error
+    return Interrupted(str(getattr(cause, "strerror", None) or cause))

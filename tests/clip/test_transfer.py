@@ -1,21 +1,35 @@
 from __future__ import annotations
 
-from http.client import HTTPMessage
+from http.client import BadStatusLine, HTTPMessage, RemoteDisconnected
 from io import BytesIO
-from urllib.error import URLError
+from urllib.error import HTTPError, URLError
 from urllib.request import Request
 
 import pytest
 
-from clipsearch.clip.transfer import NoDowngrade, host
+from clipsearch.clip.transfer import Interrupted, NoDowngrade, _failure, host
 
 
-def test_a_redirect_to_an_unencrypted_address_is_refused() -> None:
-    request = Request("https://example.org/a")
+@pytest.mark.parametrize(
+    ("old", "new"), [("https", "http"), ("https", "ftp"), ("http", "ftp"), ("http", "file")]
+)
+def test_a_redirect_to_an_unencrypted_address_is_refused(old: str, new: str) -> None:
+    request = Request(f"{old}://example.org/a")
     with pytest.raises(URLError, match="not encrypted"):
         NoDowngrade().redirect_request(
-            request, BytesIO(), 302, "Found", HTTPMessage(), "http://example.org/b"
+            request, BytesIO(), 302, "Found", HTTPMessage(), f"{new}://example.org/b"
         )
+
+
+def test_a_reason_of_many_lines_is_told_in_one() -> None:
+    circles = HTTPError("http://example.org/a", 302, "in circles\nFound", HTTPMessage(), BytesIO())
+    assert str(_failure(circles)) == "the server answered 302 in circles"
+    circles.close()
+
+
+def test_bytes_that_are_no_http_are_called_so() -> None:
+    assert str(_failure(BadStatusLine("\x00nonsense\r\n"))) == "the server's answer is no HTTP"
+    assert isinstance(_failure(RemoteDisconnected("gone")), Interrupted)
 
 
 def test_a_redirect_to_another_encrypted_address_is_followed() -> None:
