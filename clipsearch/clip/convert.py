@@ -22,6 +22,8 @@ from clipsearch.clip.tokenizer import Tokenizer
 from clipsearch.errors import BrokenCheckpoint, ModelError, UnknownModel
 from clipsearch.settings import Settings
 
+USE_VOCAB = "give the merges of this model with --vocab FILE"
+
 
 def convert_file(
     path: Path, folder: Path, vocab: Path | None = None, cache: ModelCache | None = None
@@ -67,9 +69,11 @@ def convert(
     merges = merges_for(path, config.text.vocab_size, cache)
     n_tokens = Tokenizer.from_file(merges).vocab_size
     if n_tokens != config.text.vocab_size:
+        # Those beside the file come before all others.
+        is_beside = merges.parent == path.parent and merges != cache.vocab
+        remedy = "put the merges of this model in its place" if is_beside else USE_VOCAB
         raise BrokenCheckpoint(
-            f"{merges} makes {n_tokens} tokens and {path} knows {config.text.vocab_size}: give the"
-            " merges of this model with --vocab FILE"
+            f"{merges} makes {n_tokens} tokens and {path} knows {config.text.vocab_size}: {remedy}"
         )
     size = config.vision.image_size
     preprocess = Preprocess(size).to_dict() | (recipe.preprocess if recipe else {})

@@ -401,7 +401,7 @@ def test_merges_of_another_model_are_refused(cache: ModelCache, tmp_path: Path) 
     source = one_file(save_file, weights_of(VIT), tmp_path / "weights")
     source.with_name("merges.txt.gz").unlink()
     source.with_name("merges.txt").write_text("#version: 0.2\na b\n")
-    with pytest.raises(BrokenCheckpoint, match=r"merges\.txt makes 515 tokens and .* knows 519"):
+    with pytest.raises(BrokenCheckpoint, match=r"makes 515 tokens and .* knows 519: put the "):
         find_model(source, cache)
 
 
