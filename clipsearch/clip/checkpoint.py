@@ -25,7 +25,7 @@ from clipsearch.clip.shards import parts_of
 from clipsearch.clip.torchscript import check_parts, check_sums, is_torchscript, read_torchscript
 from clipsearch.errors import BrokenCheckpoint
 
-KINDS = "a .safetensors file, a state dict of torch.save, or OpenAI's .pt"
+KINDS = "a .safetensors file, a state dict of torch.save (torch 1.6 or newer), or OpenAI's .pt"
 
 # Three numbers that OpenAI's archives hold beside the weights, and buffers that follow from the
 # sizes.

@@ -12,7 +12,7 @@ from pathlib import Path
 from clipsearch.clip.bundle import save_bundle
 from clipsearch.clip.checkpoint import read_checkpoint
 from clipsearch.clip.download import ModelCache
-from clipsearch.clip.manifest import Manifest, is_bundle
+from clipsearch.clip.manifest import Manifest, is_bundle, read_manifest
 from clipsearch.clip.merges import merges_for
 from clipsearch.clip.preprocess import Preprocess
 from clipsearch.clip.recipe import Recipe
@@ -31,22 +31,28 @@ def convert_file(
     """Write the bundle of a weights file or a folder of open_clip or transformers to `folder`.
 
     `vocab` is where to look for merges that do not lie beside the weights; without a `cache` it is
-    that of the settings. Raises UnknownModel if
-    there is no model at `path`, ModelError if `folder` holds something that is no bundle, otherwise
-    as `convert`.
+    that of the settings. Raises UnknownModel if there is no model at `path`, ModelError if `folder`
+    holds anything but an earlier conversion of the same weights, otherwise as `convert`.
     """
     if not path.exists():
         raise UnknownModel(f"there is no file or folder {path}: give one with weights in it")
     if is_bundle(path):
         raise ModelError(f"the folder {path} is a model of clipsearch already: use it as it is")
-    in_the_way = folder.exists() and not (folder.is_dir() and is_bundle(folder))
-    if in_the_way and not (folder.is_dir() and not any(folder.iterdir())):
-        raise ModelError(f"{folder} exists and is no model: choose a folder that does not exist")
     source = find_source(path)
     identity, _, recipe = identify(source)
+    if _is_in_the_way(folder, identity):
+        raise ModelError(f"{folder} exists already: choose a folder that does not, or remove it")
     cache = cache or ModelCache.of(Settings.load())
     cache = replace(cache, vocab=vocab or cache.vocab)
     return convert(source.weights, folder, identity, cache, recipe, source.name)
+
+
+def _is_in_the_way(folder: Path, identity: str) -> bool:
+    """Whether there is anything but an earlier conversion of the same weights."""
+    if not folder.is_dir():
+        return folder.exists()
+    is_same = is_bundle(folder) and read_manifest(folder).source_sha256 == identity
+    return any(folder.iterdir()) and not is_same
 
 
 def convert(

@@ -23,9 +23,8 @@ def merges_for(weights_file: Path, vocab_size: int, cache: ModelCache) -> Path:
     Raises BrokenCheckpoint if there are none for it, ModelUnavailable if they could not be fetched.
     """
     given = given_merges(cache)
-    for name in OWN_FILES:
-        if (own := weights_file.with_name(name)).is_file():
-            return own
+    if own := own_merges(weights_file):
+        return own
     is_clip = vocab_size == CLIP_VOCAB_SIZE
     if is_clip and (beside := _clip_merges_in(weights_file.parent)):
         return beside
@@ -44,6 +43,12 @@ def merges_for(weights_file: Path, vocab_size: int, cache: ModelCache) -> Path:
             f" and cannot be fetched: get {CLIP_MERGES.url} and put it beside the file, or give it"
             " with --vocab FILE"
         ) from error
+
+
+def own_merges(weights_file: Path) -> Path | None:
+    """The merges beside a weights file, which come before all others."""
+    beside = (weights_file.with_name(name) for name in OWN_FILES)
+    return next((path for path in beside if path.is_file()), None)
 
 
 def given_merges(cache: ModelCache) -> Path | None:

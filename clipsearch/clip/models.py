@@ -15,7 +15,7 @@ from pathlib import Path
 from clipsearch.clip.download import ModelCache, fetch, in_turn, part_of, sha256_of
 from clipsearch.clip.intact import require_intact
 from clipsearch.clip.manifest import WEIGHTS_FILE, is_bundle
-from clipsearch.clip.merges import given_merges
+from clipsearch.clip.merges import given_merges, own_merges
 from clipsearch.clip.published import PUBLISHED_MODELS, PublishedModel
 from clipsearch.clip.recipe import Recipe
 from clipsearch.clip.registry import MINI, MINI_FOLDER, model_names
@@ -159,7 +159,8 @@ def _converted(path: Path, cache: ModelCache) -> Path:
     """The bundle made from weights, which are known by their bytes, whatever their name."""
     source = find_source(path)
     sha256, published, recipe = identify(source)
-    vocab = given_merges(cache)
+    named = given_merges(cache)  # looked at first, because it says when it is wrong
+    vocab = own_merges(source.weights) or named
     key = sha256[:16] + (f"-{sha256_of(vocab)[:8]}" if vocab else "")
     folder = published.folder(cache.folder) if published else cache.folder / "files" / key
     if is_bundle(folder):

@@ -383,6 +383,10 @@ def test_a_file_is_converted_to_a_folder_of_the_users_choice(
     assert find_model(tmp_path / "out", cache) == tmp_path / "out"
     assert find_model(tmp_path / "out" / "model.safetensors", cache) == tmp_path / "out"
     convert_file(tmp_path / "model", tmp_path / "out", tmp_path / "words.gz", cache)  # once more
+    other = one_file(save_file, weights_of(VIT), tmp_path / "weights")
+    with pytest.raises(ModelError, match="out exists already"):
+        convert_file(other, tmp_path / "out", cache=cache)
+    assert read_manifest(tmp_path / "out") == written
 
 
 def test_converting_never_replaces_what_is_no_model(cache: ModelCache, tmp_path: Path) -> None:
@@ -390,7 +394,7 @@ def test_converting_never_replaces_what_is_no_model(cache: ModelCache, tmp_path:
     photos = tmp_path / "photos"
     photos.mkdir()
     (photos / "a.jpg").write_bytes(b"dear to someone")
-    with pytest.raises(ModelError, match=r"photos exists and is no model"):
+    with pytest.raises(ModelError, match=r"photos exists already"):
         convert_file(source, photos, cache=cache)
     assert (photos / "a.jpg").read_bytes() == b"dear to someone"
     with pytest.raises(UnknownModel, match=r"no file or folder .*nowhere\.pt"):

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import gzip
 import hashlib
 import os
 import random
@@ -59,6 +60,19 @@ def test_a_weights_file_is_converted_once(cache: ModelCache, weights_file: Path)
     renamed = weights_file.rename(weights_file.with_name("other.safetensors"))
     assert find_model(renamed, cache) == folder
     assert (folder / "model.json").stat().st_mtime_ns == written
+
+
+def test_other_merges_beside_the_same_weights_make_another_model(
+    cache: ModelCache, weights_file: Path
+) -> None:
+    first = find_model(weights_file, cache)
+    merges = weights_file.with_name("merges.txt.gz")
+    head, *lines = gzip.decompress(merges.read_bytes()).splitlines()
+    merges.write_bytes(gzip.compress(b"\n".join([head, *reversed(lines)])))
+    second = find_model(weights_file, cache)
+    assert first != second
+    kept = [(folder / "merges.txt.gz").read_bytes() for folder in (first, second)]
+    assert gzip.decompress(kept[0]) != gzip.decompress(kept[1])
 
 
 def test_a_weights_file_without_its_merges_says_where_they_belong(
@@ -235,8 +249,9 @@ def test_a_cache_that_may_not_be_written_is_named(weights_file: Path, tmp_path: 
 
 
 def test_a_lock_that_cannot_be_taken_is_one_sentence(weights_file: Path, tmp_path: Path) -> None:
-    digest = hashlib.sha256(weights_file.read_bytes()).hexdigest()[:16]
-    (tmp_path / "cache" / "files" / f"{digest}.lock").mkdir(parents=True)
+    merges = weights_file.with_name("merges.txt.gz")
+    weights, words = (hashlib.sha256(f.read_bytes()).hexdigest() for f in (weights_file, merges))
+    (tmp_path / "cache" / "files" / f"{weights[:16]}-{words[:8]}.lock").mkdir(parents=True)
     with pytest.raises(ModelError, match=r"cannot be kept in .*directory.*CLIPSEARCH_CACHE"):
         find_model(weights_file, ModelCache(tmp_path / "cache"))
 
