@@ -82,7 +82,8 @@ class Library:
         self.path = self.settings.library_path()
         self._models = LibraryModel(self.path, self.settings, model, encoder, on_download)
         self._catalog: Catalog | None = None
-        self._files = BaseFiles(self.path / INDEX_FOLDER)
+        notes = self.settings.cache_dir / "verified"
+        self._files = BaseFiles(self.path / INDEX_FOLDER, notes)
         self._opening = threading.RLock()  # threads that come together share one catalog
         try:
             if not create:
@@ -119,19 +120,23 @@ class Library:
         *folders: str | Path,
         on_progress: OnProgress | None = None,
         allow_empty: bool = False,
+        index_recipe: str | None = None,
     ) -> IndexReport:
         """Bring the library up to date with these folders.
 
+        `index_recipe` says how vectors are searched from now on: a name of `index.RECIPES`.
         A file that cannot be used becomes an entry of the report. Raises FolderError if a folder
         cannot be read, or has no picture, because it may be the place of a drive that is not
         there (unless `allow_empty`); LibraryLocked if another process is indexing; ModelError.
         """
+        from clipsearch.index import checked_recipe
         from clipsearch.indexer.commit import Committer
-        from clipsearch.indexer.merge import drop_unusable, is_merge_due, merge
+        from clipsearch.indexer.merge import drop_unusable, merge_if_due, use_recipe
         from clipsearch.indexer.pipeline import Pace
         from clipsearch.indexer.run import apply_scans, scan_folders
         from clipsearch.indexer.scan import Rules
 
+        checked_recipe(index_recipe or "auto")
         if not folders:
             raise FolderError("no folder was named: say which folder to index")
         tally, pace = Tally(on_progress), Pace.of(self.settings)
@@ -141,8 +146,8 @@ class Library:
             drop_unusable(catalog, model, self._files)
             committer = Committer(catalog, model.model_id, tally)
             apply_scans(scans, committer, self._loaded, pace)
-            if is_merge_due(self._files.coverage(catalog, model)):
-                merge(catalog, model, self._files)
+            use_recipe(catalog, index_recipe)
+        merge_if_due(catalog, model, self._files, tally.tell_merged)
         return tally.report()
 
     def reindex(
@@ -160,7 +165,7 @@ class Library:
         """
         from clipsearch.indexer.commit import Committer
         from clipsearch.indexer.lock import write_lock
-        from clipsearch.indexer.merge import is_merge_due, merge
+        from clipsearch.indexer.merge import merge_if_due
         from clipsearch.indexer.pipeline import Pace
         from clipsearch.indexer.reencode import reencode, switch
         from clipsearch.indexer.scan import Rules
@@ -173,8 +178,7 @@ class Library:
             committer = Committer(catalog, record.model_id, tally)
             reencode(folders, committer, encoder, pace, Rules(pace.max_pixels, allow_empty))
             switch(catalog, record, self._files)
-            if is_merge_due(self._files.coverage(catalog, record)):
-                merge(catalog, record, self._files)
+        merge_if_due(catalog, record, self._files, tally.tell_merged)
         self._models.become(encoder, given=not isinstance(model, str | Path))
         return tally.report()
 
@@ -193,12 +197,13 @@ class Library:
             record = None if encoder is None else record_of(encoder)
             return cost(state, record, encoder, Pace.of(self.settings))
 
-    def query(self, probe: Any, k: int = 10) -> list[Hit]:
+    def query(self, probe: Any, k: int = 10, *, exact: bool = False) -> list[Hit]:
         """The k images most like a probe, best first; fewer if there are fewer.
 
         A probe is text in the query language, a Path, a PIL image, a vector `[dim]`, a Query, or a
         sequence of these, which count alike (strings alone: as the words of a command line).
-        Picture files of the question are left out of the answer; their copies are not.
+        Picture files of the question are left out of the answer; their copies are not. With
+        `exact` every vector is looked at, also where an approximate index would be faster.
         Raises QueryError if it makes no sense, NoLibrary if nothing was ever indexed here.
         """
         if isinstance(k, bool) or not isinstance(k, int | np.integer) or k < 1:
@@ -212,9 +217,10 @@ class Library:
         vector = query_vector(query, self._loaded(for_probes=True), self.settings.max_pixels)
         with catalog.snapshot() as state:
             if state.model() == model:
-                space = Space(state, model.model_id, self._files.base(state, model))
+                base = None if exact else self._files.base(state, model)
+                space = Space(state, model.model_id, base)
                 return search(vector, space, int(k), leave_out)
-        return self.query(probe, k)  # the library has changed its model meanwhile
+        return self.query(probe, k, exact=exact)  # the library has changed its model meanwhile
 
     def status(self) -> Status:
         """What the library holds. Loads no model."""

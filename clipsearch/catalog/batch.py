@@ -55,9 +55,12 @@ class Batch(Snapshot):
                 "use that model, or another library"
             )
         stored = self.add_model(model)
-        fact = {"key": "model_id", "value": str(stored.model_id)}
-        self._connection.execute(insert(LibraryRow).prefix_with("OR REPLACE").values(fact))
+        self._set_fact("model_id", str(stored.model_id))
         return stored
+
+    def set_index_recipe(self, recipe: str) -> None:
+        """Remember which kind of index the user asked for."""
+        self._set_fact("index_recipe", recipe)
 
     def add_model(self, model: ModelRecord) -> ModelRecord:
         """Record a model that is not the library's own yet, and return it with its id."""
@@ -187,6 +190,10 @@ class Batch(Snapshot):
         names = [column.key for column in columns]
         renewed = insert(VectorRow).prefix_with("OR REPLACE").from_select(names, returning)
         self._connection.execute(renewed)
+
+    def _set_fact(self, key: str, value: str) -> None:
+        fact = {"key": key, "value": value}
+        self._connection.execute(insert(LibraryRow).prefix_with("OR REPLACE").values(fact))
 
     def _insert_model(self, model: ModelRecord) -> ModelRecord:
         values = {

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import json
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Generator, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from typing import Any
@@ -73,6 +73,11 @@ class CatalogReads(ABC):
     def created(self) -> str:
         """When the library was created: ISO 8601, UTC."""
         return self._fact("created") or ""
+
+    @property
+    def index_recipe(self) -> str:
+        """The kind of index that the user asked for, "auto" if he did not."""
+        return self._fact("index_recipe") or "auto"
 
     def model(self) -> ModelRecord | None:
         """The model that the library's vectors come from, None before the first indexing."""
@@ -207,6 +212,13 @@ class CatalogReads(ABC):
         with self._reading() as connection:
             return set(connection.execute(statement).scalars())
 
+    def ids_with_vector(self, model_id: int) -> IdArray:
+        """Every image that has a vector, in every state, ascending; no vector is read."""
+        statement = text("SELECT image_id FROM vectors WHERE model_id = :model_id")
+        with self._reading() as connection:
+            found = connection.execute(statement, {"model_id": model_id}).scalars()
+            return np.sort(np.fromiter(found, dtype=np.int64))
+
     def without_vector(self, model_id: int) -> frozenset[int]:
         """The readable images, missing ones too, that have no vector of this model."""
         readable = select(func.count()).where(ImageRow.reason.is_(None))
@@ -223,7 +235,7 @@ class CatalogReads(ABC):
 
     def vector_batches(
         self, model_id: int, after_vector_id: int = 0, batch_size: int = 4096
-    ) -> Iterator[VectorBatch]:
+    ) -> Generator[VectorBatch]:
         """The vectors of present images that are newer than a revision, oldest first; streamed
         from one committed state, in batches of at most `batch_size`.
 
@@ -261,6 +273,11 @@ class CatalogReads(ABC):
         )
         with self._reading() as connection:
             return connection.execute(statement).scalar_one_or_none() or 0
+
+    def absent_ids(self) -> IdArray:
+        """The images that are missing or unreadable, in no order."""
+        with self._reading() as connection:
+            return np.fromiter(connection.execute(_ABSENT).scalars(), dtype=np.int64)
 
     def dead_ids(self, model_id: int, through_vector_id: int) -> IdArray:
         """The images that an index of the vectors up to a revision must not return: those that are

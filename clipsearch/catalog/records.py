@@ -9,6 +9,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
+import numpy as np
+
 from clipsearch.vectors import HalfArray, IdArray
 
 ImageState = Literal["present", "missing", "unreadable"]
@@ -101,3 +103,8 @@ class VectorBatch:
 
     def __len__(self) -> int:
         return len(self.image_ids)
+
+    def up_to(self, vector_id: int) -> VectorBatch:
+        """Those that are not newer than a revision."""
+        n = int(np.searchsorted(self.vector_ids, vector_id, side="right"))
+        return VectorBatch(self.vector_ids[:n], self.image_ids[:n], self.vectors[:n])

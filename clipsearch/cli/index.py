@@ -41,6 +41,15 @@ def index(
         bool,
         typer.Option("--reindex", help="Encode the whole library anew, with the --model given."),
     ] = False,
+    recipe: Annotated[
+        str | None,
+        typer.Option(
+            "--index",
+            metavar="RECIPE",
+            help="How vectors are searched from now on: auto, exact or ivf-rabitq.",
+            show_default=False,
+        ),
+    ] = None,
     library: LibraryOption = None,
     model: ModelOption = None,
     vocab: VocabOption = None,
@@ -50,6 +59,8 @@ def index(
 
     Creates the library if there is none yet. What has not changed is not read again.
     """
+    if reindex and recipe is not None:
+        raise typer.BadParameter("--index goes without --reindex: give it the next time")
     if reindex and model is None:
         raise typer.BadParameter("--reindex needs the new model: add --model NAME|FILE")
     with (
@@ -59,7 +70,9 @@ def index(
         if reindex and model is not None:
             report = opened.reindex(model, *folders, on_progress=show, allow_empty=confirmed)
         else:
-            report = opened.index(*folders, on_progress=show, allow_empty=confirmed)
+            report = opened.index(
+                *folders, on_progress=show, allow_empty=confirmed, index_recipe=recipe
+            )
     if as_json:
         render.json_object(to_json(report))
     else:

@@ -1,11 +1,12 @@
 """Nearest vectors by id, and the files that keep them.
 
-Knows nothing of pictures, models or the catalog.
+Knows nothing of pictures, models or the catalog. Loads FAISS only for an index that needs it.
 """
 
-from clipsearch.index.base import Neighbors, VectorIndex
-from clipsearch.index.exact import NumpyIndex
-from clipsearch.index.faiss import FaissIndex
+from clipsearch.index.base import VectorIndex
+from clipsearch.index.build import Change, Source, build, extend, load, open_index
+from clipsearch.index.exact import ExactIndex
+from clipsearch.index.recipes import RECIPES, checked_recipe, choose_recipe, explain
 from clipsearch.index.store import (
     GenerationHeader,
     Refusal,
@@ -13,23 +14,31 @@ from clipsearch.index.store import (
     generation_path,
     generations,
     prune_generations,
-    read_generation,
     read_header,
     write_generation,
 )
+from clipsearch.index.verified import Verified
 
 __all__ = [
-    "FaissIndex",
+    "RECIPES",
+    "Change",
+    "ExactIndex",
     "GenerationHeader",
-    "Neighbors",
-    "NumpyIndex",
     "Refusal",
     "RefusalReason",
+    "Source",
     "VectorIndex",
+    "Verified",
+    "build",
+    "checked_recipe",
+    "choose_recipe",
+    "explain",
+    "extend",
     "generation_path",
     "generations",
+    "load",
+    "open_index",
     "prune_generations",
-    "read_generation",
     "read_header",
     "write_generation",
 ]

@@ -18,6 +18,7 @@ from clipsearch.errors import CatalogError, LibraryLocked
 
 LOCK_FILE = "write.lock"
 HOLDER_FILE = "writer.json"
+MERGE_LOCK_FILE = "merge.lock"
 
 
 @contextmanager
@@ -41,6 +42,25 @@ def write_lock(folder: Path) -> Iterator[None]:
     finally:
         with suppress(OSError):
             (folder / HOLDER_FILE).unlink(missing_ok=True)
+        lock.release()
+
+
+@contextmanager
+def merge_lock(folder: Path) -> Iterator[bool]:
+    """Hold the right to write index files; False if another process has it, or nobody can.
+
+    Apart from the write lock: putting a million vectors together must not keep anyone from
+    indexing.
+    """
+    lock = FileLock(folder / MERGE_LOCK_FILE)
+    try:
+        lock.acquire(timeout=0)
+    except (Timeout, OSError):
+        yield False
+        return
+    try:
+        yield True
+    finally:
         lock.release()
 
 

@@ -1,7 +1,7 @@
 """The base index: the newest index file that fits the catalog, and how much of it is in there.
 
 In: the folder of index files. Out: a Base, or None, with which queries are as right, only slower.
-Writes nothing. Loads FAISS only if there is a file.
+Writes nothing but a note, in a folder of the user's own, that a file has been read whole.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from clipsearch.catalog import CatalogReads, ModelRecord
-    from clipsearch.index import GenerationHeader, VectorIndex
+    from clipsearch.index import GenerationHeader, VectorIndex, Verified
 
 
 @dataclass(frozen=True)
@@ -27,19 +27,27 @@ class Base:
 
 @dataclass(frozen=True)
 class Coverage:
-    """The vectors in an index file, the dead ones among them, and the newer ones outside it."""
+    """The vectors in an index file, the dead ones among them, and the newer ones outside it.
+
+    `recall` is the share of the ten nearest that an approximate index found when it was built.
+    """
 
     recipe: str
     n_base: int
     n_dead: int
     n_tail: int
+    n_trained: int = 0
+    recall: float | None = None
+    explanation: str = ""
 
 
 class BaseFiles:
     """The folder of index files. Keeps the last Base in memory; threads may share it."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, notes: Path | None = None) -> None:
+        """`notes` is where it may remember which files it has found right."""
         self.folder = folder
+        self._notes = notes
         self._loaded: tuple[Hashable, Base | None] = (None, None)
         self._loading = threading.Lock()
 
@@ -77,7 +85,18 @@ class BaseFiles:
             return Coverage("none", 0, 0, n_vectors)
         dead = catalog.dead_ids(model.model_id, header.through_vector_id)
         n_live = catalog.counts().images - len(dead)
-        return Coverage(header.recipe, header.count, header.count - n_live, n_vectors - n_live)
+        from clipsearch.index import explain
+
+        measured = [share for share in (header.recall, header.recall_unlike) if share is not None]
+        return Coverage(
+            header.recipe,
+            header.count,
+            header.count - n_live,
+            n_vectors - n_live,
+            n_trained=header.n_trained,
+            recall=min(measured, default=None),
+            explanation=explain(header),
+        )
 
     def has_files(self) -> bool:
         """Whether there is any index file, usable or not."""
@@ -95,10 +114,20 @@ class BaseFiles:
         return tuple(sorted(found))
 
     def _read(self, library_uuid: str, model: ModelRecord) -> Base | None:
-        from clipsearch.index import read_generation
+        from clipsearch.index import open_index
 
-        found = read_generation(self.folder, library_uuid=library_uuid, model_sha256=model.sha256)
+        found = open_index(
+            self.folder,
+            library_uuid=library_uuid,
+            model_sha256=model.sha256,
+            verified=self._verified(),
+        )
         if found is None or found[0].dimension != model.dimension:
             return None
         header, index = found
         return Base(index, header.through_vector_id)
+
+    def _verified(self) -> Verified | None:
+        from clipsearch.index import Verified
+
+        return None if self._notes is None else Verified(self._notes)

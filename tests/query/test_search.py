@@ -71,6 +71,11 @@ def random_vectors(n: int) -> FloatArray:
     return normalise(RANDOM.normal(size=(n, DIMENSION)))
 
 
+def covered(shelf: Shelf) -> tuple[str, int, int, int]:
+    found = shelf.files.coverage(shelf.catalog, shelf.model)
+    return found.recipe, found.n_base, found.n_dead, found.n_tail
+
+
 def check(shelf: Shelf, k: int = 25) -> None:
     """What is found is right, and the same without any index file."""
     for vector in random_vectors(5):
@@ -221,7 +226,7 @@ def test_an_index_file_outlives_the_newest_of_its_vectors(shelf: Shelf) -> None:
         write.remove_vectors(ids[-3:])
         for image_id in ids[-3:]:
             write.update_image(image_id, state="unreadable", reason="broken")
-    assert shelf.files.coverage(shelf.catalog, shelf.model) == Coverage("flat", 30, 3, 0)
+    assert covered(shelf) == ("exact", 30, 3, 0)
     assert shelf.files.base(shelf.catalog, shelf.model) is not None
     check(shelf)
 
@@ -235,9 +240,8 @@ def test_the_ids_of_the_index_are_those_of_the_images(shelf: Shelf) -> None:
     base = shelf.files.base(shelf.catalog, shelf.model)
     assert base is not None
     vector = random_vectors(1)
-    found = base.index.search(vector, 20).ids[0].tolist()
-    assert found == [hit.image_id for hit in shelf.search(vector[0], 20)]
-    assert sorted(found) == ids
+    assert sorted(base.index.propose(vector[0], 20)) == ids
+    assert sorted(hit.image_id for hit in shelf.search(vector[0], 20)) == ids
 
 
 def test_threads_that_come_together_read_the_index_file_once(
@@ -267,7 +271,7 @@ def test_merging_keeps_one_file_and_counts_what_is_outside(shelf: Shelf) -> None
     shelf.add(random_vectors(5))
     with shelf.catalog.begin() as write:
         write.mark_missing(ids[:2])
-    assert shelf.files.coverage(shelf.catalog, shelf.model) == Coverage("flat", 30, 2, 5)
+    assert covered(shelf) == ("exact", 30, 2, 5)
 
 
 @pytest.mark.parametrize(
@@ -275,12 +279,19 @@ def test_merging_keeps_one_file_and_counts_what_is_outside(shelf: Shelf) -> None
     [
         (Coverage("none", 0, 0, MERGE_FROM), False),
         (Coverage("none", 0, 0, MERGE_FROM + 1), True),
-        (Coverage("flat", 10**6, 0, 90_000), False),
-        (Coverage("flat", 10**6, 20_000, 90_000), True),
+        (Coverage("ivf-rabitq", 10**6, 0, 20_000), False),
+        (Coverage("ivf-rabitq", 10**6, 1, 20_000), True),
     ],
 )
 def test_a_merge_is_due_when_it_pays(covered: Coverage, is_due: bool) -> None:
     assert is_merge_due(covered) is is_due
+
+
+def test_a_merge_is_due_when_the_user_wants_another_kind() -> None:
+    assert is_merge_due(Coverage("none", 0, 0, 5), "exact")
+    assert is_merge_due(Coverage("exact", 5, 0, 0), "ivf-rabitq")
+    assert not is_merge_due(Coverage("exact", 5, 0, 0), "exact")
+    assert not is_merge_due(Coverage("none", 0, 0, 0), "exact")
 
 
 def test_equal_vectors_have_equal_scores_whatever_stands_beside_them() -> None:
