@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -51,7 +52,7 @@ class Clustered:
         return _unit(apart + _COMMON * basis[0])
 
     @cached_property
-    def _frame(self) -> tuple[FloatArray, NDArray[np.float64], FloatArray]:
+    def _frame(self) -> tuple[FloatArray, NDArray[Any], FloatArray]:
         """The directions, their strengths, the centres of the clusters."""
         draw = np.random.default_rng([self.seed, 0])
         basis = np.linalg.qr(draw.standard_normal((self.dimension, self.dimension)))[0]
@@ -61,7 +62,7 @@ class Clustered:
         return basis.astype(np.float32), strengths, centres
 
 
-def _unit(vectors: NDArray[np.float64] | FloatArray) -> FloatArray:
+def _unit(vectors: NDArray[Any]) -> FloatArray:
     lengths = np.linalg.norm(vectors, axis=1, keepdims=True)
     unit: FloatArray = (vectors / lengths).astype(np.float32)
     return unit

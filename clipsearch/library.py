@@ -26,6 +26,7 @@ from clipsearch.errors import (
 from clipsearch.indexer.encoder import Encoder, record_of
 from clipsearch.indexer.report import IndexReport, OnProgress, Progress, SkippedFile, Tally
 from clipsearch.library_model import LibraryModel, OnDownload
+from clipsearch.probes import ImageProbe
 from clipsearch.query.base import BaseFiles
 from clipsearch.query.given import as_query
 from clipsearch.query.search import (
@@ -40,7 +41,7 @@ from clipsearch.query.status import FolderStatus, Status, library_status
 from clipsearch.settings import Settings
 
 if TYPE_CHECKING:
-    from clipsearch.catalog import Catalog, ModelRecord
+    from clipsearch.catalog import Catalog, ModelRecord, QuickCatalog
     from clipsearch.indexer.reencode import ReindexCost
 
 __all__ = [
@@ -82,11 +83,12 @@ class Library:
         self.path = self.settings.library_path()
         self._models = LibraryModel(self.path, self.settings, model, encoder, on_download)
         self._catalog: Catalog | None = None
+        self._quick: QuickCatalog | None = None
         notes = self.settings.cache_dir / "verified"
         self._files = BaseFiles(self.path / INDEX_FOLDER, notes)
         self._opening = threading.RLock()  # threads that come together share one catalog
         try:
-            if not create:
+            if not create and self._quickly() is None:
                 self._opened()
             record = self._model()
             if record is not None:
@@ -99,7 +101,9 @@ class Library:
         """Let go of files and model. A second time does nothing."""
         if self._catalog is not None:
             self._catalog.close()
-        self._catalog = None
+        if self._quick is not None:
+            self._quick.close()
+        self._catalog = self._quick = None
         self._models.forget()
 
     def __enter__(self) -> Self:
@@ -208,14 +212,16 @@ class Library:
         """
         if isinstance(k, bool) or not isinstance(k, int | np.integer) or k < 1:
             raise QueryError(f"{k} hits cannot be had: ask for a whole number of at least 1")
-        catalog = self._opened()
-        model = catalog.model()
+        model = self._model()
+        if model is None:
+            self._opened()  # raises NoLibrary if that is why
         query = as_query(probe, lambda image: image_vector(image, self._loaded(for_probes=True)))
         if model is None:
             return []
-        leave_out = probed_images(query, catalog)
+        is_picture = [isinstance(part, ImageProbe) for part in query.probes]
+        leave_out = probed_images(query, self._opened()) if any(is_picture) else None
         vector = query_vector(query, self._loaded(for_probes=True), self.settings.max_pixels)
-        with catalog.snapshot() as state:
+        with (self._quickly() or self._opened()).snapshot() as state:
             if state.model() == model:
                 base = None if exact else self._files.base(state, model)
                 space = Space(state, model.model_id, base)
@@ -259,6 +265,15 @@ class Library:
                     self._catalog = Catalog.open(self.path / CATALOG_FILE)
             return self._catalog
 
+    def _quickly(self) -> QuickCatalog | None:
+        """The catalog for those who only ask, if it is as usual; else `_existing` is for them."""
+        from clipsearch.catalog.quick import QuickCatalog
+
+        with self._opening:
+            if self._quick is None and self._has_catalog():
+                self._quick = QuickCatalog.open(self.path / CATALOG_FILE)
+            return self._quick
+
     def _has_catalog(self) -> bool:
         try:
             return (self.path / CATALOG_FILE).exists()
@@ -270,8 +285,11 @@ class Library:
 
     def _model(self) -> ModelRecord | None:
         """The library's model, if it has one yet."""
-        catalog = self._existing()
-        return catalog.model() if catalog is not None else None
+        opened = self._quickly() or self._existing()
+        if opened is None:
+            return None
+        with opened.snapshot() as state:
+            return state.model()
 
     @contextmanager
     def _writing(

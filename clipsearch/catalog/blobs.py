@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import zlib
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -40,6 +41,14 @@ def first_damaged(blobs: Sequence[bytes], checksums: Sequence[int], dimension: i
         if zlib.crc32(blob) != checksum or len(blob) != n_bytes:
             return position
     return None
+
+
+def damage(image_id: int, path: Path) -> str:
+    """What to say of a damaged blob."""
+    return (
+        f"the stored vector of image {image_id} ({path}) is damaged, its checksum does not "
+        "match: restore the library from a copy, or move it away and index again"
+    )
 
 
 def unpack(blobs: Sequence[bytes], dimension: int) -> HalfArray:

@@ -24,10 +24,9 @@ from clipsearch.catalog.database import (
     reading,
     writing,
 )
+from clipsearch.catalog.quick import APPLICATION_ID
 from clipsearch.catalog.tables import LibraryRow
 from clipsearch.errors import CatalogError, CatalogTooNew, NoLibrary
-
-APPLICATION_ID = 0x636C6970  # "clip", in the header of every catalog: what makes a file ours
 
 # Alembic keeps the migration that is running in one place per process.
 _ALEMBIC = threading.Lock()

@@ -133,6 +133,10 @@ class CatalogReads(ABC):
             rows = connection.execute(_images().where(among(ImageRow.image_id, image_ids))).all()
         return {row[0]: ImageRecord(*row) for row in rows}
 
+    def paths_of(self, image_ids: ImageIds) -> dict[int, Path]:
+        """Where the images with these ids are; unknown ids are left out."""
+        return {image_id: record.path for image_id, record in self.records(image_ids).items()}
+
     def image_at(self, path: bytes) -> ImageRecord | None:
         """The image at this absolute path. Where roots overlap: a present one first, then the one
         of the innermost root."""
@@ -370,8 +374,5 @@ def _unpack(
     if damaged is None:
         return blobs.unpack(vectors, dimension)
     image_id = rows[damaged][0]
-    path = ImageRecord(*connection.execute(_images().where(ImageRow.image_id == image_id)).one())
-    raise CatalogError(
-        f"the stored vector of image {image_id} ({path.path}) is damaged, its checksum does not "
-        "match: restore the library from a copy, or move it away and index again"
-    )
+    record = ImageRecord(*connection.execute(_images().where(ImageRow.image_id == image_id)).one())
+    raise CatalogError(blobs.damage(image_id, record.path))

@@ -11,7 +11,7 @@ from typing import Literal
 
 import numpy as np
 
-from clipsearch.vectors import HalfArray, IdArray
+from clipsearch.vectors import FloatArray, HalfArray, IdArray
 
 ImageState = Literal["present", "missing", "unreadable"]
 
@@ -95,11 +95,12 @@ class Counts:
 
 @dataclass(frozen=True, slots=True)
 class VectorBatch:
-    """Stored vectors float16 `[n, dim]` with their ids `[n]`, ascending by `vector_ids`."""
+    """Stored vectors `[n, dim]`, float16 or the same in float32, with their ids `[n]`, ascending by
+    `vector_ids`."""
 
     vector_ids: IdArray
     image_ids: IdArray
-    vectors: HalfArray
+    vectors: HalfArray | FloatArray
 
     def __len__(self) -> int:
         return len(self.image_ids)

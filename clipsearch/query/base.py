@@ -7,14 +7,32 @@ Writes nothing but a note, in a folder of the user's own, that a file has been r
 from __future__ import annotations
 
 import threading
-from collections.abc import Hashable
+from collections.abc import Hashable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
+
+from clipsearch.vectors import FloatArray, IdArray
 
 if TYPE_CHECKING:
-    from clipsearch.catalog import CatalogReads, ModelRecord
+    from clipsearch.catalog import CatalogReads, ModelRecord, VectorBatch
     from clipsearch.index import GenerationHeader, VectorIndex, Verified
+
+
+class QueryReads(Protocol):
+    """What a query asks of one state of a catalog; see CatalogReads."""
+
+    @property
+    def uuid(self) -> str: ...
+    def model(self) -> ModelRecord | None: ...
+    def revision(self) -> int: ...
+    def absent_ids(self) -> IdArray: ...
+    def dead_ids(self, model_id: int, through_vector_id: int) -> IdArray: ...
+    def paths_of(self, image_ids: IdArray) -> dict[int, Path]: ...
+    def vectors_of(self, model_id: int, image_ids: IdArray) -> tuple[IdArray, FloatArray]: ...
+    def vector_batches(
+        self, model_id: int, after_vector_id: int = 0, batch_size: int = 4096
+    ) -> Iterator[VectorBatch]: ...
 
 
 @dataclass(frozen=True)
@@ -51,7 +69,7 @@ class BaseFiles:
         self._loaded: tuple[Hashable, Base | None] = (None, None)
         self._loading = threading.Lock()
 
-    def base(self, catalog: CatalogReads, model: ModelRecord) -> Base | None:
+    def base(self, catalog: QueryReads, model: ModelRecord) -> Base | None:
         """The index to search first, read anew when the files have changed."""
         files = self._files()
         if not files:

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from clipsearch.errors import ImageError, QueryError
 from clipsearch.probes import ImageProbe, Query, TextProbe, VectorProbe
-from clipsearch.query.base import Base
+from clipsearch.query.base import Base, QueryReads
 from clipsearch.vectors import FloatArray, IdArray, normalise, weighted_sum
 
 if TYPE_CHECKING:
@@ -110,7 +110,7 @@ def probed_images(query: Query, catalog: CatalogReads) -> IdArray:
 class Space:
     """Where to search: one state of the catalog, and an index of a part of it, if there is one."""
 
-    catalog: CatalogReads
+    catalog: QueryReads
     model_id: int
     base: Base | None = None
 
@@ -136,23 +136,21 @@ def search(
     ids, vectors = space.catalog.vectors_of(space.model_id, candidates)
     scores = exact_scores(vectors, vector)
     best = np.lexsort((ids, -scores))[:k]
-    records = space.catalog.records(ids[best])
+    paths = space.catalog.paths_of(ids[best])
     return [
-        Hit(int(ids[n]), records[int(ids[n])].path, float(scores[n]))
-        for n in best
-        if int(ids[n]) in records
+        Hit(int(ids[n]), paths[int(ids[n])], float(scores[n])) for n in best if int(ids[n]) in paths
     ]
 
 
 def exact_scores(vectors: FloatArray, vector: FloatArray) -> NDArray[np.float64]:
     """Cosines `[n]` of vectors `[n, dim]` with a unit vector `[dim]`.
 
-    Summed row by row, not as a matrix product, whose last digits depend on the other rows: equal
-    vectors get equal scores, whatever else is scored.
+    Summed row by row, as einsum does, not as a matrix product, whose last digits depend on the
+    other rows: equal vectors get equal scores, whatever else is scored.
     """
     wide = vectors.astype(np.float64)
-    lengths = np.sqrt((wide * wide).sum(axis=1))
-    scores = (wide * vector.astype(np.float64)).sum(axis=1) / lengths
+    lengths = np.sqrt(np.einsum("ij,ij->i", wide, wide))
+    scores = np.einsum("ij,j->i", wide, vector.astype(np.float64)) / lengths
     clipped: NDArray[np.float64] = np.clip(scores, -1.0, 1.0)
     return clipped
 
@@ -225,5 +223,5 @@ def _tail_scores(vector: FloatArray, space: Space) -> Iterator[tuple[IdArray, Fl
     """Ids and scores of the newer vectors, as float16 and a matrix product give them."""
     after = space.base.through_vector_id if space.base else 0
     for batch in space.catalog.vector_batches(space.model_id, after_vector_id=after):
-        scores: FloatArray = batch.vectors.astype(np.float32) @ vector
+        scores: FloatArray = batch.vectors.astype(np.float32, copy=False) @ vector
         yield batch.image_ids, scores

@@ -65,9 +65,7 @@ def read(
 ) -> tuple[int | None, list[Refusal]]:
     """The generation that was read and what was passed over."""
     refusals: list[Refusal] = []
-    found = open_index(
-        folder, library_uuid=library, model_sha256=model, on_refusal=refusals.append
-    )
+    found = open_index(folder, library_uuid=library, model_sha256=model, on_refusal=refusals.append)
     return (found[0].generation if found else None), refusals
 
 
