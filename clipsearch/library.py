@@ -7,7 +7,7 @@ them; each is loaded when it is needed, so that looking at a library loads no mo
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import replace
 from pathlib import Path
@@ -41,7 +41,10 @@ from clipsearch.query.status import FolderStatus, Status, library_status
 from clipsearch.settings import Settings
 
 if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
     from clipsearch.catalog import Catalog, ModelRecord, QuickCatalog
+    from clipsearch.indexer.given import Given, ImportReport
     from clipsearch.indexer.reencode import ReindexCost
 
 __all__ = [
@@ -153,6 +156,45 @@ class Library:
             use_recipe(catalog, index_recipe)
         merge_if_due(catalog, model, self._files, tally.tell_merged)
         return tally.report()
+
+    def add_vectors(
+        self,
+        paths: Sequence[str | Path],
+        vectors: NDArray[Any],
+        metadata: Sequence[Mapping[str, Any]] | None = None,
+        *,
+        root: str | Path | None = None,
+        on_progress: OnProgress | None = None,
+    ) -> ImportReport:
+        """Take in vectors `[n, dim]` of pictures that were encoded elsewhere, by the same model.
+
+        The files need not be there. Relative paths start at `root`. `metadata` has width, height
+        and taken_at of each, as far as known. Where the library has encoded a picture itself, its
+        own vector stays. Raises ModelMismatch for another dimension, CatalogError, FolderError.
+        """
+        from clipsearch.indexer.given import Given, absolute, common_folder
+
+        start = Path(root) if root is not None else None
+        given = Given(absolute(paths, start), np.asarray(vectors), metadata)
+        return self._take_in([given], common_folder(given.paths), on_progress)
+
+    def import_folder(
+        self,
+        folder: str | Path,
+        *,
+        root: str | Path | None = None,
+        on_progress: OnProgress | None = None,
+    ) -> ImportReport:
+        """`add_vectors` of a folder of embeddings; see `indexer.embeddings` for its layout."""
+        from clipsearch.indexer.embeddings import parts_of
+        from clipsearch.indexer.given import Given, absolute, common_folder
+
+        start = Path(root) if root is not None else None
+        parts = parts_of(Path(folder))
+        # Each list of paths is read twice, so that a million need not be held at once.
+        above = common_folder(common_folder(absolute(p.paths(), start)) + b"/" for p in parts)
+        given = (Given(absolute(p.paths(), start), p.vectors, p.metadata()) for p in parts)
+        return self._take_in(given, above, on_progress)
 
     def reindex(
         self,
@@ -291,9 +333,22 @@ class Library:
         with opened.snapshot() as state:
             return state.model()
 
+    def _take_in(
+        self, parts: Iterable[Given], root: bytes, on_progress: OnProgress | None
+    ) -> ImportReport:
+        from clipsearch.indexer.given import take_in
+        from clipsearch.indexer.merge import drop_unusable, merge_if_due
+
+        tally = Tally(on_progress)
+        with self._writing((), True, for_probes=True) as (catalog, model):
+            drop_unusable(catalog, model, self._files)
+            report = take_in(parts, root, catalog, model, tally)
+        merge_if_due(catalog, model, self._files, tally.tell_merged)
+        return report
+
     @contextmanager
     def _writing(
-        self, folders: Sequence[str | Path], allow_empty: bool
+        self, folders: Sequence[str | Path], allow_empty: bool, *, for_probes: bool = False
     ) -> Iterator[tuple[Catalog, ModelRecord]]:
         """The catalog under the lock, made now if need be, and the library's model."""
         from clipsearch.catalog import Catalog
@@ -303,7 +358,7 @@ class Library:
         if self._existing() is None:
             # Whatever can go wrong must do so before there is half a library.
             require_pictures(folders, allow_empty)
-            self._loaded()
+            self._loaded(for_probes=for_probes)
         try:
             self.path.mkdir(parents=True, exist_ok=True)
         except OSError as error:
@@ -316,7 +371,10 @@ class Library:
                 if self._catalog is None:
                     self._catalog = Catalog.open(self.path / CATALOG_FILE, create=True)
             record = self._catalog.model()
-            yield self._catalog, record or self._catalog.set_model(record_of(self._loaded()))
+            if record is None:
+                encoder = self._loaded(for_probes=for_probes)
+                record = self._catalog.set_model(record_of(encoder))
+            yield self._catalog, record
 
     def _loaded(self, *, for_probes: bool = False) -> Encoder:
         return self._models.loaded(self._model(), for_probes=for_probes)

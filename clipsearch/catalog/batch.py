@@ -4,11 +4,12 @@ sees that before the end."""
 from __future__ import annotations
 
 import os
+from collections.abc import Mapping, Sequence
 from typing import Any, TypedDict, Unpack
 
 import numpy as np
 from numpy.typing import NDArray
-from sqlalchemy import LargeBinary, case, cast, delete, insert, literal, select, update
+from sqlalchemy import LargeBinary, case, cast, delete, insert, literal, select, text, update
 
 from clipsearch.catalog import blobs
 from clipsearch.catalog.reads import ImageIds, Snapshot, among, dimension_of
@@ -111,6 +112,29 @@ class Batch(Snapshot):
         }
         added = self._connection.execute(insert(ImageRow).values(values))
         return _new_id(added.inserted_primary_key)
+
+    def add_unseen(
+        self,
+        folder_id: int,
+        relative_paths: Sequence[bytes],
+        details: Sequence[Mapping[str, Any]],
+    ) -> range:
+        """Record files that nobody has looked into, with what is said of each; returns their ids.
+
+        Raises CatalogError if a path is recorded already.
+        """
+        given = text("SELECT seq FROM sqlite_sequence WHERE name = :table")
+        named = {"table": ImageRow.__tablename__}
+        first = (self._connection.execute(given, named).scalar_one_or_none() or 0) + 1
+        unknown = {"size": 0, "mtime_ns": 0, "state": "present", "folder_id": folder_id}
+        about = dict.fromkeys(("width", "height", "taken_at"))
+        rows = [
+            {**unknown, **about, **detail, "image_id": first + n, "relative_path": path}
+            for n, (path, detail) in enumerate(zip(relative_paths, details, strict=True))
+        ]
+        if rows:  # all at once, which is why the ids are chosen here
+            self._connection.execute(insert(ImageRow), rows)
+        return range(first, first + len(rows))
 
     def update_image(self, image_id: int, **changes: Unpack[ImageChanges]) -> None:
         """Change some columns of an image. Becoming present forgets the reason; another content

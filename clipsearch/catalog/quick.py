@@ -21,7 +21,7 @@ import numpy as np
 from clipsearch.catalog import blobs
 from clipsearch.catalog.records import ModelRecord, VectorBatch
 from clipsearch.errors import CatalogError
-from clipsearch.vectors import FloatArray, IdArray
+from clipsearch.vectors import FloatArray, IdArray, widened
 
 APPLICATION_ID = 0x636C6970  # "clip", in the header of every catalog: what makes a file ours
 SCHEMA = "0001"  # the head of the migrations: another one is for the catalog proper
@@ -165,10 +165,13 @@ class QuickSnapshot:
         )
 
     def vectors_of(self, model_id: int, image_ids: Iterable[int]) -> tuple[IdArray, FloatArray]:
-        wanted = list(dict.fromkeys(int(image_id) for image_id in image_ids))
+        wanted = np.fromiter(image_ids, dtype=np.int64).tolist()
         given = {"model": model_id, "ids": json.dumps(wanted)}
-        stored = {row[0]: row for row in self._connection.execute(_VECTORS, given)}
-        rows = [stored[image_id] for image_id in wanted if image_id in stored]
+        rows = self._connection.execute(_VECTORS, given).fetchall()
+        place = {row[0]: n for n, row in enumerate(rows)}
+        if list(place) != wanted:  # ascending ids come in their order already
+            chosen = dict.fromkeys(image_id for image_id in wanted if image_id in place)
+            rows = [rows[place[image_id]] for image_id in chosen]
         ids = np.array([row[0] for row in rows], dtype=np.int64)
         return ids, self._unpacked(rows, model_id)
 
@@ -246,7 +249,7 @@ class QuickSnapshot:
         if damaged is not None:
             image_id = rows[damaged][0]
             raise CatalogError(blobs.damage(image_id, self.paths_of([image_id])[image_id]))
-        return blobs.unpack(stored, dimension).astype(np.float32)
+        return widened(blobs.unpack(stored, dimension))
 
     def _dimension(self, model_id: int) -> int:
         statement = "SELECT dimension FROM models WHERE model_id = ?"

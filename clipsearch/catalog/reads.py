@@ -19,7 +19,7 @@ from clipsearch.catalog.database import in_words
 from clipsearch.catalog.records import Counts, FolderRecord, ImageRecord, ModelRecord, VectorBatch
 from clipsearch.catalog.tables import FolderRow, ImageRow, LibraryRow, ModelRow, VectorRow
 from clipsearch.errors import CatalogError
-from clipsearch.vectors import FloatArray, HalfArray, IdArray
+from clipsearch.vectors import FloatArray, HalfArray, IdArray, widened
 
 ROWS_AT_ONCE = 1000  # well below SQLite's limit of 32,766 parameters, 999 in old versions
 
@@ -155,6 +155,19 @@ class CatalogReads(ABC):
             default=None,
         )
 
+    def images_at(
+        self, folder_id: int, relative_paths: Sequence[bytes]
+    ) -> dict[bytes, ImageRecord]:
+        """The images of a root with these paths, in every state; unknown ones are left out."""
+        found: dict[bytes, ImageRecord] = {}
+        with self._reading() as connection:
+            for start in range(0, len(relative_paths), ROWS_AT_ONCE - 1):
+                some = relative_paths[start : start + ROWS_AT_ONCE - 1]
+                of_root = _images().where(ImageRow.folder_id == folder_id)
+                rows = connection.execute(of_root.where(ImageRow.relative_path.in_(some)))
+                found |= {row[3]: ImageRecord(*row) for row in rows}
+        return found
+
     def unreadable(self) -> list[ImageRecord]:
         """The files that could not be read, with their reasons, by path."""
         statement = (
@@ -206,7 +219,7 @@ class CatalogReads(ABC):
             stored = {row[0]: row for row in connection.execute(statement)}
             rows = [stored[image_id] for image_id in wanted if image_id in stored]
             half = _unpack(connection, rows, dimension)
-        return np.array([row[0] for row in rows], dtype=np.int64), half.astype(np.float32)
+        return np.array([row[0] for row in rows], dtype=np.int64), widened(half)
 
     def with_vector(self, model_id: int, image_ids: ImageIds) -> set[int]:
         """Those of these images that have a vector, in every state; no vector is read."""

@@ -71,6 +71,11 @@ class ImageRecord:
     reason: str | None
 
     @property
+    def is_unseen(self) -> bool:
+        """Whether its vector was given and its file never looked into: it cannot be missed."""
+        return self.state == "present" and self.content_hash is None
+
+    @property
     def path_bytes(self) -> bytes:
         return os.path.join(self.folder_path, self.relative_path)
 

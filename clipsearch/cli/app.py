@@ -13,6 +13,7 @@ import typer
 
 from clipsearch.cli import render
 from clipsearch.cli.demo import demo
+from clipsearch.cli.imports import take_in
 from clipsearch.cli.index import index
 from clipsearch.cli.models import models
 from clipsearch.cli.options import ExitCode
@@ -35,6 +36,7 @@ app = typer.Typer(
 )
 for command in (index, query, status, errors, demo):
     app.command(command.__name__, epilog=EPILOG if command is query else None)(command)
+app.command("import")(take_in)
 app.add_typer(models, name="models")
 
 

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 STAGES = {
     "scan": "Looking for pictures",
     "encode": "Indexing",
+    "import": "Taking in vectors",
     "merge": "Putting the index together",
 }
 

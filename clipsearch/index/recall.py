@@ -21,10 +21,12 @@ TARGET = 0.99
 LADDER = (
     Effort(32, 200),
     Effort(64, 200),
-    Effort(128, 200),
+    Effort(64, 400),
     Effort(128, 400),
     Effort(256, 400),
+    Effort(256, 600),
     Effort(256, 800),
+    Effort(512, 800),
     Effort(512, 1600),
     Effort(1024, 3200),
 )

@@ -15,7 +15,7 @@ import numpy as np
 
 from clipsearch.indexer.lock import merge_lock
 from clipsearch.query.base import BaseFiles, Coverage
-from clipsearch.vectors import FloatArray, normalise
+from clipsearch.vectors import FloatArray, normalise, widened
 
 if TYPE_CHECKING:
     from clipsearch.catalog import Catalog, CatalogReads, ModelRecord, VectorBatch
@@ -168,7 +168,7 @@ class _Pages:
         n_done = 0
         for page in self._pages(after):
             # float16 has left the unit length a little; of unit length again, products are cosines.
-            yield page.image_ids, normalise(page.vectors)
+            yield page.image_ids, normalise(widened(page.vectors))
             n_done += len(page)
             self._tell(n_done)
 

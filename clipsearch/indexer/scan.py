@@ -137,7 +137,7 @@ def scan(
     for path, record in known.items():
         # Only where the file's folder was seen whole.
         was_seen = problems.isdisjoint(_ancestry(_with_slash(place.root) + path))
-        if was_seen and record.state != "missing":
+        if was_seen and record.state != "missing" and not record.is_unseen:
             found.gone.append(record)
     return found
 

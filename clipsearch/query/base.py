@@ -6,6 +6,7 @@ Writes nothing but a note, in a folder of the user's own, that a file has been r
 
 from __future__ import annotations
 
+import os
 import threading
 from collections.abc import Hashable, Iterator
 from dataclasses import dataclass
@@ -123,12 +124,14 @@ class BaseFiles:
     def _files(self) -> tuple[tuple[str, int, int], ...]:
         """What tells one state of the folder from another."""
         found = []
-        for path in self.folder.glob("base-*.idx"):
-            try:
-                stat = path.stat()
-            except FileNotFoundError:  # a writer has put a newer one in its place
-                continue
-            found.append((path.name, stat.st_size, stat.st_mtime_ns))
+        try:
+            with os.scandir(self.folder) as entries:
+                for entry in entries:
+                    if entry.name.startswith("base-") and entry.name.endswith(".idx"):
+                        stat = entry.stat()
+                        found.append((entry.name, stat.st_size, stat.st_mtime_ns))
+        except (FileNotFoundError, NotADirectoryError):
+            return ()  # or a writer has just put a newer file in its place: see the next time
         return tuple(sorted(found))
 
     def _read(self, library_uuid: str, model: ModelRecord) -> Base | None:

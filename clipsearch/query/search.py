@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from clipsearch.errors import ImageError, QueryError
 from clipsearch.probes import ImageProbe, Query, TextProbe, VectorProbe
 from clipsearch.query.base import Base, QueryReads
-from clipsearch.vectors import FloatArray, IdArray, normalise, weighted_sum
+from clipsearch.vectors import FloatArray, IdArray, normalise, weighted_sum, widened
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -132,7 +132,8 @@ def search(
     else:
         tail = _from_tail(vector, space, k + len(out), allowed)
         candidates = np.union1d(_from_base(vector, space, k, out, allowed), tail)
-        candidates = np.setdiff1d(candidates, out)
+        if out.size:
+            candidates = np.setdiff1d(candidates, out)
     ids, vectors = space.catalog.vectors_of(space.model_id, candidates)
     scores = exact_scores(vectors, vector)
     best = np.lexsort((ids, -scores))[:k]
@@ -201,7 +202,7 @@ def _from_base(
     if space.base is None or not len(space.base.index):
         return np.empty(0, dtype=np.int64)
     dead = space.catalog.dead_ids(space.model_id, space.base.through_vector_id)
-    excluded = np.union1d(dead, leave_out)
+    excluded = np.union1d(dead, leave_out) if leave_out.size else dead
     return space.base.index.propose(vector, k, allowed, excluded)
 
 
@@ -223,5 +224,6 @@ def _tail_scores(vector: FloatArray, space: Space) -> Iterator[tuple[IdArray, Fl
     """Ids and scores of the newer vectors, as float16 and a matrix product give them."""
     after = space.base.through_vector_id if space.base else 0
     for batch in space.catalog.vector_batches(space.model_id, after_vector_id=after):
-        scores: FloatArray = batch.vectors.astype(np.float32, copy=False) @ vector
+        is_wide = batch.vectors.dtype == np.float32
+        scores: FloatArray = (batch.vectors if is_wide else widened(batch.vectors)) @ vector
         yield batch.image_ids, scores
