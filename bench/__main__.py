@@ -7,11 +7,15 @@ import sys
 from collections.abc import Callable
 from typing import Any
 
-from bench import encode, indexing
+from bench import adding, building, cold, encode, indexing, warm
 
 MEASUREMENTS: dict[str, Callable[[], dict[str, Any]]] = {
     "encode": encode.run,
     "index": indexing.run,
+    "cold": cold.run,
+    "warm": warm.run,
+    "add": adding.run,
+    "build": building.run,
 }
 
 

@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from clipsearch.cli import render
-from clipsearch.cli.index import open_library
+from clipsearch.cli.opening import open_library
 from clipsearch.cli.options import ExitCode, JsonOption, LibraryOption, given_path, given_text
 
 
@@ -47,7 +47,7 @@ def take_in(
 
     Pictures that the library has encoded itself stay as they are.
     """
-    with open_library(library, model, None) as opened, render.progress() as show:
+    with open_library(library, model, create=True) as opened, render.progress() as show:
         report = opened.import_folder(folder, root=root, on_progress=show)
     if as_json:
         render.json_object(report.to_dict())

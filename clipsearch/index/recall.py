@@ -17,6 +17,7 @@ from clipsearch.vectors import FloatArray, IdArray, normalise
 N_QUERIES = 100  # of each kind: with ten hits each, an error of about 0.3 points at 0.99
 N_HITS = 10
 TARGET = 0.99
+_N_FOR_MEAN = 4096
 # In the order of what they cost. A list holds some hundred vectors.
 LADDER = (
     Effort(32, 200),
@@ -46,7 +47,9 @@ class Examination:
 
     def __init__(self, sample: FloatArray) -> None:
         alike = sample[:N_QUERIES]
-        self.queries: FloatArray = np.concatenate([alike, unlike(sample)[: len(alike)]])
+        # Some thousand tell the common mean; all of a large sample would cost gigabytes.
+        other = unlike(sample[:_N_FOR_MEAN])[: len(alike)]
+        self.queries: FloatArray = np.concatenate([alike, other])
         n = len(self.queries)
         self._scores: FloatArray = np.full((n, N_HITS), -np.inf, dtype=np.float32)
         self._ids: IdArray = np.full((n, N_HITS), -1, dtype=np.int64)

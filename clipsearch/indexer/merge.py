@@ -29,7 +29,7 @@ MERGE_SHARE = 0.02
 # An approximate index fits the vectors that it was trained for. It goes on as it is until there are
 # twice as many.
 RETRAIN_GROWTH = 2
-PAGE = 8192  # vectors read in one short transaction: 8 MB at 512 dimensions
+PAGE = 4096  # vectors read in one short transaction: 4 MB at 512 dimensions
 
 OnMerged = Callable[[int, int], None]  # told how many of how many vectors are done
 
@@ -100,7 +100,7 @@ def merge(
         recipe=choose_recipe(count, model.dimension, catalog.index_recipe if count else "auto"),
         through_vector_id=catalog.revision(),
     )
-    pages = _Pages(catalog, model.model_id, header.through_vector_id, count, on_merged)
+    pages = _Pages(catalog, model, header.through_vector_id, count, on_merged)
     if old is not None and _can_be_extended(old, header):
         path = _extended(files.folder, pages, old, header)
     else:
@@ -142,12 +142,13 @@ class _Pages:
     def __init__(
         self,
         catalog: CatalogReads,
-        model_id: int,
+        model: ModelRecord,
         through: int,
         n_total: int,
         on_merged: OnMerged | None,
     ) -> None:
-        self.catalog, self.model_id, self.through = catalog, model_id, through
+        self.catalog, self.through = catalog, through
+        self.model_id, self.dimension = model.model_id, model.dimension
         self.n_total, self.on_merged = n_total, on_merged
 
     def sample(self, n: int) -> FloatArray:
@@ -156,11 +157,13 @@ class _Pages:
         ids = self.catalog.ids_with_vector(self.model_id)
         draw = np.random.default_rng(0)
         chosen = ids if ids.size <= n else np.sort(draw.choice(ids, n, replace=False))
-        parts = []
+        found: FloatArray = np.empty((chosen.size, self.dimension), dtype=np.float32)
+        n_found = 0
         for start in range(0, chosen.size, PAGE):
             _, vectors = self.catalog.vectors_of(self.model_id, chosen[start : start + PAGE])
-            parts.append(normalise(vectors))
-        found: FloatArray = np.concatenate(parts)
+            found[n_found : n_found + len(vectors)] = normalise(vectors)
+            n_found += len(vectors)
+        found = found[:n_found]
         draw.shuffle(found)  # in the order of the ids, the first hundred would be of one folder
         return found
 

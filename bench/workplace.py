@@ -1,0 +1,64 @@
+"""Where the large measurements keep what they have made: libraries and results outlive a run, so
+that one that was interrupted goes on where it stopped."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+FOLDER = Path("build/bench")  # `make clean` removes it
+
+
+@dataclass(frozen=True)
+class Ran:
+    """What a process took: seconds by the clock, megabytes of memory at most, what it wrote."""
+
+    seconds: float
+    peak_mb: float
+    output: str
+
+
+def folder_of(name: str) -> Path:
+    folder = FOLDER / name
+    folder.mkdir(parents=True, exist_ok=True)
+    return folder.resolve()
+
+
+def kept(name: str, measure: Callable[[], dict[str, Any]]) -> dict[str, Any]:
+    """The result of that name if there is one, else measured now and kept."""
+    file = folder_of("results") / f"{name}.json"
+    if not file.exists():
+        result = measure()
+        file.with_suffix(".part").write_text(json.dumps(result, indent=1))
+        os.replace(file.with_suffix(".part"), file)
+    found: dict[str, Any] = json.loads(file.read_text())
+    return found
+
+
+def run_process(command: Sequence[str | Path], environment: Mapping[str, str]) -> Ran:
+    """Run a command to its end. Raises CalledProcessError if it fails."""
+    began = time.perf_counter()
+    with subprocess.Popen(
+        list(map(str, command)), stdout=subprocess.PIPE, env=os.environ | dict(environment)
+    ) as process:
+        assert process.stdout is not None
+        output = process.stdout.read().decode(errors="replace")
+        _, status, usage = os.wait4(process.pid, 0)
+        process.returncode = os.waitstatus_to_exitcode(status)
+    seconds = time.perf_counter() - began
+    if process.returncode:
+        raise subprocess.CalledProcessError(process.returncode, list(map(str, command)), output)
+    return Ran(seconds, usage.ru_maxrss / 1024, output)
+
+
+def clipsearch(*arguments: str | Path) -> Ran:
+    """Run our command, with a cache of models of its own."""
+    command = [sys.executable, "-m", "clipsearch", *arguments]
+    return run_process(command, {"CLIPSEARCH_CACHE": str(folder_of("cache"))})
