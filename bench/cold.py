@@ -10,7 +10,7 @@ from statistics import median
 from typing import Any
 
 from bench import rclip
-from bench.libraries import library, weights
+from bench.libraries import library
 from bench.workplace import Ran, clipsearch, kept
 
 COUNTS = (200, 100_000, 1_000_000)
@@ -25,11 +25,10 @@ def run() -> dict[str, Any]:
 
 def _measure(count: int) -> dict[str, Any]:
     ours = library(count)
-    model = weights()
     peer = rclip.prepared(count)
     runs: dict[str, list[Ran]] = {"clipsearch": [], "rclip": []}
     for repetition in range(REPETITIONS + 1):
-        ran = clipsearch("query", QUERY, "--library", ours, "--model", model)
+        ran = clipsearch("query", QUERY, "--library", ours)
         theirs = peer.query(QUERY) if peer is not None else None
         if repetition:  # the first warms up
             runs["clipsearch"].append(ran)

@@ -97,7 +97,7 @@ def _export(data: Path) -> None:
 
     folder = data / MODEL
     folder.mkdir(exist_ok=True)
-    model = random_vit()
+    model = random_vit().requires_grad_(False)
 
     class Text(torch.nn.Module):
         def forward(self, tokens: Any) -> Any:
@@ -111,6 +111,7 @@ def _export(data: Path) -> None:
         "textual": (Text(), torch.zeros((1, 77), dtype=torch.int64)),
         "visual": (Visual(), torch.zeros((1, 3, 224, 224))),
     }
+    torch.backends.mha.set_fastpath_enabled(False)  # one operation that ONNX does not know
     for name, (tower, example) in towers.items():
         torch.onnx.export(
             tower.eval(),

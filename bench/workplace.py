@@ -7,13 +7,22 @@ import json
 import os
 import subprocess
 import sys
-import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 FOLDER = Path("build/bench")  # `make clean` removes it
+
+# A process begins with the peak of the one that it was forked from; this one is small.
+_LAUNCHER = """
+import json, os, sys, time
+began = time.perf_counter()
+child = os.posix_spawnp(sys.argv[2], sys.argv[2:], os.environ)
+_, status, usage = os.wait4(child, 0)
+told = [time.perf_counter() - began, usage.ru_maxrss, os.waitstatus_to_exitcode(status)]
+os.write(int(sys.argv[1]), json.dumps(told).encode())
+"""
 
 
 @dataclass(frozen=True)
@@ -44,18 +53,21 @@ def kept(name: str, measure: Callable[[], dict[str, Any]]) -> dict[str, Any]:
 
 def run_process(command: Sequence[str | Path], environment: Mapping[str, str]) -> Ran:
     """Run a command to its end. Raises CalledProcessError if it fails."""
-    began = time.perf_counter()
+    words = list(map(str, command))
+    reading, writing = os.pipe()
     with subprocess.Popen(
-        list(map(str, command)), stdout=subprocess.PIPE, env=os.environ | dict(environment)
+        [sys.executable, "-S", "-c", _LAUNCHER, str(writing), *words],
+        stdout=subprocess.PIPE,
+        env=os.environ | dict(environment),
+        pass_fds=[writing],
     ) as process:
-        assert process.stdout is not None
-        output = process.stdout.read().decode(errors="replace")
-        _, status, usage = os.wait4(process.pid, 0)
-        process.returncode = os.waitstatus_to_exitcode(status)
-    seconds = time.perf_counter() - began
-    if process.returncode:
-        raise subprocess.CalledProcessError(process.returncode, list(map(str, command)), output)
-    return Ran(seconds, usage.ru_maxrss / 1024, output)
+        os.close(writing)
+        output = process.communicate()[0].decode(errors="replace")
+        with os.fdopen(reading) as told:
+            seconds, peak_kb, code = json.loads(told.read())
+    if code:
+        raise subprocess.CalledProcessError(code, words, output)
+    return Ran(seconds, peak_kb / 1024, output)
 
 
 def clipsearch(*arguments: str | Path) -> Ran:
