@@ -87,10 +87,11 @@ def switch(catalog: Catalog, model: ModelRecord, files: BaseFiles) -> None:
     """Make `model` the library's own, in one transaction, and forget the vectors of all others."""
     from clipsearch.index import prune_generations
 
-    if files.has_files():
-        # An index file tells models apart by their weights alone, and preprocessing may differ too.
-        prune_generations(files.folder, keep=())
     with catalog.begin() as write:
+        # An index file tells models apart by their weights alone, and preprocessing may differ too.
+        # Inside the transaction, because a merge that is under way publishes its file in one.
+        if files.has_files():
+            prune_generations(files.folder, keep=())
         write.set_model(model, replace=True)
         write.keep_only_vectors_of(model.model_id)
 

@@ -133,19 +133,19 @@ def test_an_index_file_of_another_library_is_found(
 
 def rewritten(library: Library, change: str) -> None:
     """Write a sound index file whose content is wrong."""
-    from clipsearch.index import generations, load_generation, write_generation
+    from clipsearch.index import Source, build, generations, open_one
 
     catalog = library._opened()
     model = catalog.model()
     assert model is not None
     (generation,) = generations(library.path / "index")
-    loaded = load_generation(library.path / "index", (generation, catalog.uuid, model.sha256))
+    loaded = open_one(library.path / "index", (generation, catalog.uuid, model.sha256))
     header, index = loaded  # type: ignore[misc]
-    ids = index.ids
-    vectors = index.vectors(ids)
-    index.remove(ids)
-    index.add(ids + 100 if change == "ids" else ids, vectors[::-1] if change == "swap" else vectors)
-    write_generation(library.path / "index", index, header)
+    ids, vectors = index.ids, index.vectors(index.ids)  # type: ignore[attr-defined]
+    new_ids = ids + 100 if change == "ids" else ids
+    new_vectors = vectors[::-1] if change == "swap" else vectors
+    source = Source(len(ids), lambda n: new_vectors[:n], lambda: iter([(new_ids, new_vectors)]))
+    build(library.path / "index", source, header)
 
 
 @pytest.mark.parametrize("change", ["ids", "swap"])
@@ -162,13 +162,10 @@ def test_an_index_file_rewritten_with_the_same_content_is_clean(sound: Library) 
 def test_answers_are_compared_with_an_exact_search(
     sound: Library, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from clipsearch.index import FaissIndex
+    from clipsearch.index import ExactIndex
 
-    search = FaissIndex.search
-    monkeypatch.setattr(
-        FaissIndex, "search", lambda *a, **k: search(a[0], -a[1], *a[2:], **k), raising=True
-    )
-    monkeypatch.setattr("clipsearch.query.search.MIN_CANDIDATES", 1)
+    scores = ExactIndex._scores
+    monkeypatch.setattr(ExactIndex, "_scores", lambda *a: -scores(*a), raising=True)
     monkeypatch.setattr("clipsearch.care.index_files.K", 1)
     assert kinds(sound) == {Kind.INDEX_ANSWER}
 

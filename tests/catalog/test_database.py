@@ -39,7 +39,7 @@ def test_readers_see_the_committed_state_while_a_batch_is_open(catalog, path, ad
 
 
 def test_a_second_writer_is_told_that_the_library_is_locked(path, add, monkeypatch):
-    monkeypatch.setattr("clipsearch.catalog.database.BUSY_SECONDS", 0.01)
+    monkeypatch.setattr("clipsearch.catalog.connecting.BUSY_SECONDS", 0.01)
     with Catalog.open(path, create=True) as first, Catalog.open(path) as second:
         with first.begin() as batch:
             add(batch, b"a")
@@ -221,7 +221,7 @@ def test_a_setting_that_sqlite_does_not_take_is_an_error(path, catalog, monkeypa
             answer = super().execute(statement, *parameters)
             return super().execute("SELECT 77") if statement == f"PRAGMA {setting}" else answer
 
-    monkeypatch.setattr("clipsearch.catalog.database._Connection", Deaf)
+    monkeypatch.setattr("clipsearch.catalog.connecting.GuardedConnection", Deaf)
     with pytest.raises(CatalogError, match=f"refuses the setting {setting}"):
         Catalog.open(path)
 
@@ -256,7 +256,7 @@ def test_a_forked_child_may_not_use_its_parents_connection(path, catalog):
 
 
 def test_the_log_shrinks_after_a_long_reader_has_ended(path, monkeypatch, add):
-    monkeypatch.setattr("clipsearch.catalog.database.WAL_BYTES", 100_000)
+    monkeypatch.setattr("clipsearch.catalog.connecting.WAL_BYTES", 100_000)
     log = path.with_name(path.name + "-wal")
     with Catalog.open(path, create=True) as catalog, Catalog.open(path) as other:
         with other.snapshot() as reader:
