@@ -25,6 +25,15 @@ if TYPE_CHECKING:
     from clipsearch.library import IndexReport, Library
 
 COUNTS = ("added", "updated", "moved", "returned", "missing", "unchanged")
+RecipeOption = Annotated[
+    str | None,
+    typer.Option(
+        "--index",
+        metavar="RECIPE",
+        help="How vectors are searched from now on: auto, exact or ivf-rabitq.",
+        show_default=False,
+    ),
+]
 N_SHOWN = 10  # skipped files named on standard error; --json has them all
 
 
@@ -45,15 +54,7 @@ def index(
         bool,
         typer.Option("--reindex", help="Encode the whole library anew, with the --model given."),
     ] = False,
-    recipe: Annotated[
-        str | None,
-        typer.Option(
-            "--index",
-            metavar="RECIPE",
-            help="How vectors are searched from now on: auto, exact or ivf-rabitq.",
-            show_default=False,
-        ),
-    ] = None,
+    recipe: RecipeOption = None,
     wait: WaitOption = False,
     library: LibraryOption = None,
     model: ModelOption = None,

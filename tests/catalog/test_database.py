@@ -15,7 +15,8 @@ from sqlalchemy import create_engine
 from sqlalchemy.pool import NullPool
 
 from clipsearch.catalog import Catalog
-from clipsearch.catalog.database import _Connection, ensure_wal, open_engine, reading
+from clipsearch.catalog.connecting import GuardedConnection
+from clipsearch.catalog.database import ensure_wal, open_engine, reading
 from clipsearch.errors import CatalogDamaged, CatalogError, LibraryLocked
 
 
@@ -216,7 +217,7 @@ def test_a_thousand_vectors_go_in_and_out_in_one_batch(catalog, add):
 
 @pytest.mark.parametrize("setting", ["foreign_keys", "synchronous", "busy_timeout"])
 def test_a_setting_that_sqlite_does_not_take_is_an_error(path, catalog, monkeypatch, setting):
-    class Deaf(_Connection):
+    class Deaf(GuardedConnection):
         def execute(self, statement, *parameters):
             answer = super().execute(statement, *parameters)
             return super().execute("SELECT 77") if statement == f"PRAGMA {setting}" else answer

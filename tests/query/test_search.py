@@ -24,6 +24,7 @@ from clipsearch.indexer.merge import (
     merge_if_due,
     use_recipe,
 )
+from clipsearch.indexer.report import Tally
 from clipsearch.query.base import Base, BaseFiles, Coverage
 from clipsearch.query.search import Hit, Space, exact_scores, search
 from clipsearch.vectors import FloatArray, normalise
@@ -385,9 +386,11 @@ def test_one_merges_and_the_other_does_not_wait(shelf: Shelf) -> None:
     use_recipe(shelf.catalog, "exact")
     with merge_lock(shelf.folder) as is_mine:
         assert is_mine
-        assert merge_if_due(shelf.catalog, shelf.model, shelf.files) is None
-    assert merge_if_due(shelf.catalog, shelf.model, shelf.files) is not None
-    assert merge_if_due(shelf.catalog, shelf.model, shelf.files) is None
+        merge_if_due(shelf.catalog, shelf.model, shelf.files, Tally())
+        assert not shelf.files.has_files()
+    for _ in range(2):
+        merge_if_due(shelf.catalog, shelf.model, shelf.files, Tally())
+        assert generations(shelf.files.folder) == [1]
 
 
 @pytest.mark.parametrize("few", [0, 10**6])
