@@ -35,6 +35,10 @@ $(VENV)/.installed-test: $(VENV)/.installed
 	$(RUN) -m pip install --disable-pip-version-check --quiet --editable '.[test]'
 	@touch $@
 
+$(VENV)/.installed-bench: $(VENV)/.installed-test
+	$(RUN) -m pip install --disable-pip-version-check --quiet --editable '.[bench]'
+	@touch $@
+
 demo: $(VENV)/.installed
 	$(VENV)/bin/clipsearch demo
 
@@ -47,7 +51,7 @@ check: $(VENV)/.installed-test
 	$(RUN) -m mypy
 	$(RUN) -m pytest -q
 
-bench: $(VENV)/.installed-test
+bench: $(VENV)/.installed-bench
 	$(RUN) -m bench
 
 train-mini: $(VENV)/.installed-test
