@@ -7,11 +7,12 @@ import sys
 from collections.abc import Callable
 from typing import Any
 
-from bench import encode, indexing
+from bench import encode, indexing, scaling
 
 MEASUREMENTS: dict[str, Callable[[], dict[str, Any]]] = {
     "encode": encode.run,
     "index": indexing.run,
+    "scaling": scaling.run,
 }
 
 
