@@ -7,7 +7,7 @@ import sys
 from collections.abc import Callable
 from typing import Any
 
-from bench import adding, building, cold, decoding, encode, indexing, warm
+from bench import adding, building, cold, decoding, encode, indexing, scaling, warm
 
 MEASUREMENTS: dict[str, Callable[[], dict[str, Any]]] = {
     "encode": encode.run,
@@ -17,6 +17,7 @@ MEASUREMENTS: dict[str, Callable[[], dict[str, Any]]] = {
     "warm": warm.run,
     "add": adding.run,
     "build": building.run,
+    "scaling": scaling.run,
 }
 
 

@@ -1,22 +1,31 @@
-"""rclip as a peer: installed into an environment of its own, with the same vectors and a model of
-the same size, exported to ONNX in the layout that it expects."""
+"""rclip, the peer that people compare with: from the package index, in an environment of its own.
+
+Its published model cannot be fetched everywhere, so it gets one of the same size and of random
+weights, exported to ONNX. It indexes pictures itself, or is given vectors.
+"""
 
 from __future__ import annotations
 
-import json
+import os
 import subprocess
 import sys
-from dataclasses import dataclass
+import time
+import warnings
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+import torch
+
 from bench.libraries import path_of
 from bench.peer import random_vit
-from bench.vectors import Clustered
+from bench.vectors import DIMENSION, Clustered
 from bench.workplace import Ran, folder_of, kept, run_process
 
 VERSION = "3.3.0"
-MODEL = "ViT-B-32-256-datacomp_s34b_b86k"  # the name that it looks for, not what is in there
+# Where rclip looks for its one model, and what that expects: 256 pixels, 77 tokens.
+MODEL_FOLDER = "ViT-B-32-256-datacomp_s34b_b86k"
+MODEL_PX, N_TOKENS = 256, 77
 _FILL = """
 import sys, numpy as np
 from rclip import db
@@ -30,99 +39,129 @@ database.commit()
 """
 
 
-@dataclass(frozen=True)
-class Peer:
-    python: Path
-    data: Path
+class Rclip:
+    """An installation with a model. `data` is where it keeps its database; each has its own."""
+
+    def __init__(self, environment: Path, data: Path) -> None:
+        self.environment = environment
+        self.python = environment / "bin" / "python"
+        self.data = data
+        self.database = data / "db.sqlite3"
+
+    def seconds(self, pictures: Path, *, index: bool, query: str = "a dog") -> float:
+        """The seconds of one process that answers a query, and indexes the pictures before.
+
+        Raises CalledProcessError if it fails.
+        """
+        command = [str(self.environment / "bin" / "rclip"), query, "--filepath-only"]
+        command += [] if index else ["--no-indexing"]
+        began = time.perf_counter()
+        environment = os.environ | self._settings
+        subprocess.run(command, cwd=pictures, env=environment, check=True, capture_output=True)
+        return time.perf_counter() - began
 
     def query(self, words: str) -> Ran:
+        """One process that answers a query over all that is in the database."""
         # It looks at the pictures below the working folder, and all paths are below the root.
         program = "import os, sys; os.chdir('/'); from rclip.main import main; main()"
-        command: list[str | Path] = [self.python, "-c", program, "--no-indexing", words]
-        return run_process(command, {"RCLIP_DATADIR": str(self.data), "HF_HUB_OFFLINE": "1"})
+        return run_process([self.python, "-c", program, "--no-indexing", words], self._settings)
+
+    def forget(self) -> None:
+        """Start again with an empty database."""
+        for path in self.data.glob("db.sqlite3*"):
+            path.unlink()
+
+    @property
+    def _settings(self) -> dict[str, str]:
+        return {"RCLIP_DATADIR": str(self.data), "HF_HUB_OFFLINE": "1"}
 
 
-def prepared(count: int) -> Peer | None:
-    """rclip with a database of that many vectors; None where it cannot be installed."""
-    python = _installed()
-    if python is None:
-        return None
+def install(model: Any, data: Path) -> Rclip:
+    """rclip with an open_clip model of 256 pixels as its own, and its database in `data`.
+
+    Needs the package index the first time. Raises CalledProcessError where that cannot be reached.
+    """
+    peer = Rclip(folder_of("rclip-environment"), data)
+    if not (peer.environment / "bin" / "rclip").exists():
+        subprocess.run([sys.executable, "-m", "venv", str(peer.environment)], check=True)
+        quiet = ["-m", "pip", "install", "--quiet", "--disable-pip-version-check"]
+        subprocess.run([str(peer.python), *quiet, f"rclip=={VERSION}"], check=True)
+    exported = folder_of("rclip-model")
+    export(model, exported)
+    if not (data / MODEL_FOLDER).exists():
+        (data / MODEL_FOLDER).symlink_to(exported)
+    _copy_merges(data / "tokenizer")
+    return peer
+
+
+def prepared(count: int) -> Rclip | None:
+    """rclip with a database of that many made-up vectors; None where it cannot be installed."""
     data = folder_of(f"rclip-{count}")
-    kept(f"rclip-{count}", lambda: _fill(python, data, count))
-    return Peer(python, data)
-
-
-def _installed() -> Path | None:
-    folder = folder_of("rclip-venv")
-    python = folder / "bin" / "python"
     try:
-        if not python.exists():
-            subprocess.run([sys.executable, "-m", "venv", str(folder)], check=True)
-        if subprocess.run(
-            [str(python), "-c", "import rclip"], stderr=subprocess.DEVNULL
-        ).returncode:
-            command = [str(python), "-m", "pip", "install", "--quiet", f"rclip=={VERSION}"]
-            subprocess.run(command, check=True)
+        peer = install(random_vit(MODEL_PX), data)
     except subprocess.CalledProcessError:
         return None
-    return python
+    kept(f"rclip-{count}", lambda: _fill(peer, count))
+    return peer
 
 
-def _fill(python: Path, data: Path, count: int) -> dict[str, Any]:
-    import numpy as np
+def export(model: Any, folder: Path, size_px: int = MODEL_PX) -> None:
+    """Write both towers as ONNX, batches of any size, unless they are there."""
+    folder.mkdir(parents=True, exist_ok=True)
+    pixels = torch.zeros(2, 3, size_px, size_px)
+    tokens = torch.zeros(2, N_TOKENS, dtype=torch.int64)
+    for name, encode, example in (
+        ("visual.onnx", model.encode_image, pixels),
+        ("textual.onnx", model.encode_text, tokens),
+    ):
+        if (folder / name).exists():
+            continue
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # of the older exporter, which needs no more than this
+            torch.onnx.export(
+                _Tower(model, encode),
+                (example,),
+                str(folder / f"{name}.part"),
+                input_names=["input"],
+                output_names=["output"],
+                dynamic_axes={"input": {0: "n"}, "output": {0: "n"}},
+                dynamo=False,
+            )
+        os.replace(folder / f"{name}.part", folder / name)
 
-    _export(data)
-    (data / "db.sqlite3").unlink(missing_ok=True)
-    names, vectors = data / "names.txt", data / "vectors.npy"
+
+class _Tower(torch.nn.Module):
+    """One of the model's two methods as a module, which is what can be exported."""
+
+    def __init__(self, model: Any, encode: Any) -> None:
+        super().__init__()
+        self.model = model
+        self.encode = encode
+
+    def forward(self, values: torch.Tensor) -> Any:
+        return self.encode(values)
+
+
+def _fill(peer: Rclip, count: int) -> dict[str, Any]:
+    peer.forget()
+    names, vectors = peer.data / "names.txt", peer.data / "vectors.npy"
     names.write_text("\n".join(map(path_of, range(count))))
-    stored = np.lib.format.open_memmap(vectors, "w+", np.float16, (count, Clustered(1).dimension))
+    stored = np.lib.format.open_memmap(vectors, "w+", np.float16, (count, DIMENSION))
     filled = 0
     for block in Clustered(count).blocks():
         stored[filled : filled + len(block)] = block
         filled += len(block)
     stored.flush()
-    files = [str(data / "db.sqlite3"), str(names), str(vectors)]
-    subprocess.run([str(python), "-c", _FILL, *files], check=True)
+    files = [str(peer.database), str(names), str(vectors)]
+    subprocess.run([str(peer.python), "-c", _FILL, *files], check=True)
     names.unlink()
     vectors.unlink()
     return {"count": count}
 
 
-def _export(data: Path) -> None:
-    """The text and the picture tower of the random ViT-B/32, and the merges."""
-    import shutil
+def _copy_merges(folder: Path) -> None:
+    import open_clip.tokenizer
 
-    import open_clip
-    import torch
-
-    folder = data / MODEL
-    folder.mkdir(exist_ok=True)
-    model = random_vit().requires_grad_(False)
-
-    class Text(torch.nn.Module):
-        def forward(self, tokens: Any) -> Any:
-            return model.encode_text(tokens)
-
-    class Visual(torch.nn.Module):
-        def forward(self, pixels: Any) -> Any:
-            return model.encode_image(pixels)
-
-    towers = {
-        "textual": (Text(), torch.zeros((1, 77), dtype=torch.int64)),
-        "visual": (Visual(), torch.zeros((1, 3, 224, 224))),
-    }
-    torch.backends.mha.set_fastpath_enabled(False)  # one operation that ONNX does not know
-    for name, (tower, example) in towers.items():
-        torch.onnx.export(
-            tower.eval(),
-            (example,),
-            str(folder / f"{name}.onnx"),
-            input_names=["input"],
-            output_names=["output"],
-            dynamic_axes={"input": {0: "n"}, "output": {0: "n"}},
-            dynamo=False,
-        )
-    merges = Path(open_clip.__file__).parent / "bpe_simple_vocab_16e6.txt.gz"
-    (data / "tokenizer").mkdir(exist_ok=True)
-    shutil.copy(merges, data / "tokenizer" / merges.name)
-    (data / "exported.json").write_text(json.dumps({"model": "ViT-B/32, random weights"}))
+    folder.mkdir(parents=True, exist_ok=True)
+    source = Path(open_clip.tokenizer.default_bpe())
+    (folder / source.name).write_bytes(source.read_bytes())
