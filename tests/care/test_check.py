@@ -16,6 +16,7 @@ import pytest
 
 from clipsearch.care.report import MAX_LISTED, Kind
 from clipsearch.errors import CatalogTooNew, NoLibrary
+from clipsearch.indexer.merge import merge, use_recipe
 from clipsearch.library import Library
 from tests.care.conftest import Ruin
 from tests.conftest import Paint
@@ -168,6 +169,57 @@ def test_answers_are_compared_with_an_exact_search(
     monkeypatch.setattr(ExactIndex, "_scores", lambda *a: -scores(*a), raising=True)
     monkeypatch.setattr("clipsearch.care.index_files.K", 1)
     assert kinds(sound) == {Kind.INDEX_ANSWER}
+
+
+@pytest.fixture
+def approximate(sound: Library) -> Library:
+    """The same library with an approximate index."""
+    catalog = sound._opened()
+    use_recipe(catalog, "ivf-rabitq")
+    merge(catalog, catalog.model(), sound._files)  # type: ignore[arg-type]
+    return sound
+
+
+def test_an_approximate_index_file_that_is_sound_is_clean(approximate: Library) -> None:
+    assert approximate.status().index.recipe == "ivf-rabitq"
+    found = approximate.check()
+    assert (found.n_index_files, found.findings) == (1, ())
+
+
+def test_an_approximate_index_file_that_finds_little_is_found(
+    approximate: Library, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from clipsearch.index.ivf import IvfIndex
+
+    nothing = np.empty(0, np.int64)
+    monkeypatch.setattr(IvfIndex, "propose", lambda *_: nothing, raising=True)
+    assert kinds(approximate) == {Kind.INDEX_ANSWER}
+
+
+def test_an_approximate_index_file_of_other_images_is_found(
+    approximate: Library, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from clipsearch.index.ivf import IvfIndex
+
+    ids = IvfIndex.ids.fget
+    monkeypatch.setattr(IvfIndex, "ids", property(lambda self: ids(self) + 100))  # type: ignore
+    assert kinds(approximate) == {Kind.INDEX_CONTENT}
+
+
+def test_a_repair_builds_the_kind_of_index_that_was_asked_for(approximate: Library) -> None:
+    path = index_file(approximate)
+    content = bytearray(path.read_bytes())
+    content[-1] ^= 1
+    path.write_bytes(content)
+    assert len(approximate.repair().actions) == 2
+    assert approximate.check().is_clean and approximate.status().index.recipe == "ivf-rabitq"
+
+
+def test_imported_vectors_are_sound(sound: Library) -> None:
+    vectors = np.eye(sound._opened().model().dimension, dtype=np.float32)  # type: ignore[union-attr]
+    sound.add_vectors([f"/nowhere/{n}.jpg" for n in range(len(vectors))], vectors)
+    assert sound.check(read_data=1).is_clean
+    assert sound.repair().actions == ()
 
 
 def test_a_rotten_bit_of_a_picture_is_found(sound: Library, photos: Path) -> None:

@@ -16,8 +16,9 @@ import numpy as np
 import pytest
 
 from clipsearch.catalog import Catalog, ModelRecord, QuickCatalog, quick
+from clipsearch.catalog.copies import copy_catalog
 from clipsearch.catalog.migrations import current_schema
-from clipsearch.errors import CatalogError
+from clipsearch.errors import CatalogDamaged, CatalogError
 from clipsearch.vectors import normalise
 
 DIMENSION = 4
@@ -87,6 +88,11 @@ def test_every_answer_is_that_of_the_catalog(catalog: Catalog, asked: QuickCatal
     check(catalog, asked)
     fill(catalog, 4)
     check(catalog, asked)
+    with catalog.begin() as write:
+        write.forget(ids[7:9])
+    check(catalog, asked)
+    with asked.snapshot() as state:
+        assert set(ids[7:9]) <= set(state.dead_ids(1, 0).tolist())
 
 
 def test_many_new_vectors_are_not_kept(
@@ -142,6 +148,54 @@ def test_a_damaged_vector_is_named_as_the_catalog_names_it(
     with pytest.raises(CatalogError) as ours, asked.snapshot() as state:
         state.vectors_of(1, [1, 2])
     assert str(ours.value) == str(theirs.value)
+
+
+def test_a_restored_file_in_its_place_is_noticed(
+    catalog: Catalog, asked: QuickCatalog, tmp_path: Path
+) -> None:
+    fill(catalog, 3)
+    copy_catalog(catalog.path, tmp_path / "backup")
+    with asked.snapshot() as state:
+        assert state.revision() == 3
+    fill(catalog, 2)
+    catalog.close()
+    asked.close()
+    with asked.snapshot() as state:
+        assert state.revision() == 5
+    for path in tmp_path.glob("catalog.sqlite3-*"):
+        path.unlink()
+    os.replace(tmp_path / "backup", catalog.path)
+    # Of another mode until the catalog proper has opened it: that is for the catalog to see.
+    with pytest.raises(CatalogError, match="open the library again"), asked.snapshot():
+        pass
+    assert QuickCatalog.open(catalog.path) is None
+    with Catalog.open(catalog.path) as restored, asked.snapshot() as state:
+        assert state.revision() == restored.revision() == 3
+
+
+def test_a_log_of_another_file_is_left_to_the_catalog(catalog: Catalog, tmp_path: Path) -> None:
+    copy_catalog(catalog.path, tmp_path / "backup")
+    (tmp_path / "backup-wal").write_bytes(b"the log of another")
+    assert QuickCatalog.open(tmp_path / "backup") is None
+    assert (tmp_path / "backup-wal").exists()
+
+
+def test_a_library_whose_model_is_lost_says_so(catalog: Catalog, asked: QuickCatalog) -> None:
+    with closing(sqlite3.connect(catalog.path)) as raw:
+        raw.execute("DELETE FROM models")
+        raw.commit()
+    with pytest.raises(CatalogDamaged) as theirs:
+        catalog.model()
+    with pytest.raises(CatalogDamaged) as ours, asked.snapshot() as state:
+        state.model()
+    assert str(ours.value) == str(theirs.value)
+
+
+def test_a_forked_child_may_not_use_it(catalog: Catalog, asked: QuickCatalog) -> None:
+    with pytest.MonkeyPatch.context() as patch, pytest.raises(CatalogError, match="forked"):
+        patch.setattr("clipsearch.catalog.quick.os.getpid", lambda: -1)  # a child's
+        with asked.snapshot():
+            pass
 
 
 def test_an_error_of_the_database_is_said_in_words(catalog: Catalog, asked: QuickCatalog) -> None:

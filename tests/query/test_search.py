@@ -6,13 +6,16 @@ import threading
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 
+from clipsearch.care.leftovers import remove_leftovers
 from clipsearch.catalog import Catalog, ModelRecord
+from clipsearch.errors import VectorIndexError
 from clipsearch.index import generations
 from clipsearch.index.ivf import Effort
 from clipsearch.indexer.lock import merge_lock
@@ -363,6 +366,49 @@ def test_indexing_goes_on_while_a_merge_is_under_way(shelf: Shelf, kind: str) ->
         shelf.add(random_vectors(5))
 
     merge(shelf.catalog, shelf.model, shelf.files, meddle)
+    check(shelf)
+
+
+def test_who_is_forgotten_during_a_merge_stays_among_the_dead(shelf: Shelf, kind: str) -> None:
+    ids = shelf.add(random_vectors(400))
+    use_recipe(shelf.catalog, kind)
+    with shelf.catalog.begin() as write:
+        write.forget(ids[:5])
+
+    def forget(n_done: int, n_total: int) -> None:
+        if n_done:
+            with shelf.catalog.begin() as write:
+                write.forget(ids[100:110])
+
+    merge(shelf.catalog, shelf.model, shelf.files, forget)
+    assert shelf.catalog.forgotten_ids().tolist() == ids[100:110]
+    check(shelf)
+    merge(shelf.catalog, shelf.model, shelf.files)
+    assert shelf.catalog.forgotten_count() == 0
+    check(shelf)
+
+
+def test_a_file_of_a_model_that_was_changed_meanwhile_is_not_published(shelf: Shelf) -> None:
+    shelf.add(random_vectors(50))
+    other = replace(shelf.model, preprocessing={"crop": "none"})
+
+    def change(n_done: int, n_total: int) -> None:
+        with shelf.catalog.begin() as write:
+            write.set_model(other, replace=True)
+
+    with pytest.raises(VectorIndexError, match="another one"):
+        merge(shelf.catalog, shelf.model, shelf.files, change)
+    assert list(shelf.files.folder.iterdir()) == []
+
+
+def test_a_file_that_is_being_written_is_no_leftover(shelf: Shelf) -> None:
+    shelf.add(random_vectors(50))
+
+    def tidy(n_done: int, n_total: int) -> None:
+        assert remove_leftovers(shelf.folder, shelf.files.folder) == []
+
+    with merge_lock(shelf.folder):
+        merge(shelf.catalog, shelf.model, shelf.files, tidy)
     check(shelf)
 
 
