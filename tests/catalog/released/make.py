@@ -46,7 +46,13 @@ def fill(batch: Batch) -> None:
     for n, name in enumerate(NAMES * 2):
         root = roots[n // len(NAMES)]
         digest = hashlib.blake2b(name, digest_size=16).digest()
-        details = {"width": 40 + n, "height": 30, "taken_at": "2020-02-02T12:00:00" if n else None}
+        details = {
+            "width": 40 + n,
+            "height": 30,
+            "taken_at": "2020-02-02T12:00:00" if n else None,
+            "ctime_ns": 10**18 + n if n else None,
+            "unsure_since_ns": 10**18 if n == 1 else None,
+        }
         image_id = batch.add_image(root.folder_id, name, 100 + n, 10**18 + n, digest, **details)
         ids.append(image_id)
     for model_id, model in enumerate(MODELS, 1):
@@ -54,12 +60,13 @@ def fill(batch: Batch) -> None:
         vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)
         batch.put_vectors(model_id, ids, vectors)
     batch.put_vectors(1, ids[:1], np.eye(1, 4))  # a newer revision
-    batch.add_image(
-        1, b"bad.jpg", 5, 6, b"h" * 16, width=9, height=9, state="unreadable", reason="no picture"
-    )
+    bad = {"width": 9, "height": 9, "state": "unreadable", "reason": "no picture"}
+    batch.add_image(1, b"bad.jpg", 5, 6, b"h" * 16, decoder="Pillow 13", **bad)
     batch.add_image(1, b"secret.jpg", 5, 6, None, state="unreadable", reason="may not be opened")
     gone = batch.add_image(2, b"was bad.jpg", 5, 6, b"i" * 16, state="unreadable", reason="cut off")
     batch.mark_missing([ids[3], ids[7], gone])
+    batch.set_problems(1, b"", {b"pipe.jpg": "not a regular file", b"\xff/": "cannot be read"})
+    batch.forget([batch.add_image(2, b"forgotten.jpg", 5, 6, b"j" * 16)])
 
 
 def content(path: Path) -> dict[str, list[list[object]]]:
