@@ -212,7 +212,7 @@ class Library:
                 record = write.add_model(record_of(encoder))
             committer = Committer(catalog, record.model_id, tally, pace.decoder)
             reencode(folders, committer, encoder, pace, pace.rules(allow_missing))
-            switch(catalog, record, self._files)
+            switch(catalog, record, self._files, tally)
         merge_if_due(catalog, record, self._files, tally)
         self._models.become(encoder, given=not isinstance(model, str | Path))
         return tally.report()

@@ -76,7 +76,7 @@ class ImageRecord:
     @property
     def is_unseen(self) -> bool:
         """Whether its vector was given and its file never looked into: it cannot be missed."""
-        return self.state == "present" and self.content_hash is None
+        return self.content_hash is None and self.reason is None
 
     @property
     def path_bytes(self) -> bytes:

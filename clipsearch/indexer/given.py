@@ -168,6 +168,8 @@ class _Writer:
             ids = dict(zip(new, self._added(write, part, rows, is_new), strict=True))
             ids |= {path: record.image_id for path, record in known.items()}
             chosen = ~np.array(is_ours, dtype=np.bool_)
+            back = [r.image_id for r in known.values() if r.is_unseen and r.state == "missing"]
+            write.mark_present(back)
             image_ids = [ids[path] for path, yes in zip(paths, chosen, strict=True) if yes]
             write.put_vectors(self.model.model_id, image_ids, vectors[chosen])
         self.n_added += len(new)

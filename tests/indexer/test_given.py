@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from pathlib import Path
 
@@ -225,3 +226,18 @@ def test_a_table_of_objects_is_not_unpickled(library: Library, tmp_path: Path) -
     (tmp_path / "a.txt").write_text("/x\n")
     with pytest.raises(FolderError, match="cannot be read as a table of numbers"):
         library.import_folder(tmp_path)
+
+
+def test_another_model_leaves_what_it_cannot_encode_missing_until_it_is_imported(
+    library: Library, photos: Path, paint: Paint
+) -> None:
+    paint("red.png", "red")
+    library.index(photos)
+    library.add_vectors([photos / "away.jpg"], some_vectors(1))
+    other = ColourEncoder()
+    other.model_sha256 = hashlib.sha256(b"other").hexdigest()
+    report = library.reindex(other)
+    assert (report.n_encoded, report.missing) == (1, 1) and "import vectors" in report.notes[0]
+    assert library.check().is_clean and len(library.query("red", k=9)) == 1
+    assert library.add_vectors([photos / "away.jpg"], some_vectors(1)).updated == 1
+    assert library.check().is_clean and len(library.query("red", k=9)) == 2
