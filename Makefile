@@ -38,6 +38,10 @@ $(VENV)/.installed-test: $(VENV)/.installed
 	$(RUN) -m pip install --disable-pip-version-check --quiet --editable '.[test]'
 	@touch $@
 
+$(VENV)/.installed-bench: $(VENV)/.installed-test
+	$(RUN) -m pip install --disable-pip-version-check --quiet --editable '.[bench]'
+	@touch $@
+
 demo: $(VENV)/.installed
 	$(VENV)/bin/clipsearch demo
 
@@ -50,7 +54,7 @@ check: $(VENV)/.installed-test
 	$(RUN) -m mypy
 	$(RUN) -m pytest -q
 
-bench: $(VENV)/.installed-test
+bench: $(VENV)/.installed-bench
 	$(RUN) -m bench
 
 chaos: $(VENV)/.installed-test

@@ -7,12 +7,17 @@ import sys
 from collections.abc import Callable
 from typing import Any
 
-from bench import decoding, encode, indexing
+from bench import adding, building, cold, decoding, encode, indexing, scaling, warm
 
 MEASUREMENTS: dict[str, Callable[[], dict[str, Any]]] = {
     "encode": encode.run,
     "decode": decoding.run,
     "index": indexing.run,
+    "cold": cold.run,
+    "warm": warm.run,
+    "add": adding.run,
+    "build": building.run,
+    "scaling": scaling.run,
 }
 
 

@@ -1,4 +1,4 @@
-"""A ViT-B/32 of random weights as open_clip builds it, and the same weights as a file for us."""
+"""ViT-B/32 of random weights as open_clip builds it, and the same weights as a file for us."""
 
 from __future__ import annotations
 
@@ -10,14 +10,20 @@ import torch
 from safetensors.torch import save_file
 
 
-def random_vit() -> Any:
-    """open_clip's ViT-B/32 with OpenAI's activation, in float32 and for inference."""
+def random_vit(size_px: int = 224) -> Any:
+    """open_clip's ViT-B/32 with OpenAI's activation, in float32 and for inference.
+
+    For pictures of 224 or 256 pixels.
+    """
     import open_clip  # slow, and not needed by whoever only writes photographs
 
     torch.manual_seed(0)
+    name = {224: "ViT-B-32", 256: "ViT-B-32-256"}[size_px]
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # that nothing is trained is the point
-        model = open_clip.create_model("ViT-B-32-quickgelu", pretrained=None, precision="fp32")
+        model = open_clip.create_model(
+            name, pretrained=None, precision="fp32", force_quick_gelu=True
+        )
     return model.eval()
 
 

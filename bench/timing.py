@@ -8,7 +8,7 @@ from statistics import median
 
 
 def interleaved(
-    contenders: Mapping[str, Callable[[], None]], repetitions: int
+    contenders: Mapping[str, Callable[[], object]], repetitions: int
 ) -> dict[str, list[float]]:
     """Run each once to warm up, then all in turn, `repetitions` times over.
 

@@ -6,9 +6,8 @@ them; each is loaded when it is needed, so that looking at a library loads no mo
 
 from __future__ import annotations
 
-import threading
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from types import TracebackType
@@ -16,35 +15,27 @@ from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 
-from clipsearch.errors import (
-    CatalogError,
-    FolderError,
-    ModelUnavailable,
-    NoLibrary,
-    QueryError,
-)
+from clipsearch.errors import FolderError, QueryError
 from clipsearch.indexer.encoder import Encoder, record_of
 from clipsearch.indexer.report import IndexReport, OnProgress, Progress, SkippedFile, Tally
+from clipsearch.library_catalog import LibraryCatalog
 from clipsearch.library_model import LibraryModel, OnDownload
+from clipsearch.probes import ImageProbe
 from clipsearch.query.base import BaseFiles
 from clipsearch.query.given import as_query
-from clipsearch.query.search import (
-    Hit,
-    Space,
-    image_vector,
-    probed_images,
-    query_vector,
-    search,
-)
+from clipsearch.query.search import Hit, Space, image_vector, probed_images, query_vector, search
 from clipsearch.query.status import FolderStatus, Status, library_status
 from clipsearch.settings import Settings
 
 if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
     from clipsearch.care.backup import BackupReport
     from clipsearch.care.repair import RepairReport
     from clipsearch.care.report import CheckReport, OnCheckProgress
     from clipsearch.catalog import Catalog, ModelRecord
     from clipsearch.indexer.forget import Forgotten
+    from clipsearch.indexer.given import Given, ImportReport
     from clipsearch.indexer.lock import OnWait
     from clipsearch.indexer.reencode import ReindexCost
 
@@ -59,7 +50,6 @@ __all__ = [
     "Status",
 ]
 
-CATALOG_FILE = "catalog.sqlite3"
 INDEX_FOLDER = "index"
 
 
@@ -86,11 +76,10 @@ class Library:
         self.settings = replace(settings, library=Path(path)) if path is not None else settings
         self.path = self.settings.library_path()
         self._models = LibraryModel(self.path, self.settings, model, encoder, on_download)
-        self._catalog: Catalog | None = None
-        self._files = BaseFiles(self.path / INDEX_FOLDER)
-        self._opening = threading.RLock()  # threads that come together share one catalog
+        self._catalog = LibraryCatalog(self.path)
+        self._files = BaseFiles(self.path / INDEX_FOLDER, self.settings.cache_dir / "verified")
         try:
-            if not create:
+            if not create and self._catalog.quick() is None:
                 self._opened()
             # What nobody asked for is not looked at: a damaged library must open to be repaired.
             record = self._model() if self._models.is_chosen else None
@@ -102,9 +91,7 @@ class Library:
 
     def close(self) -> None:
         """Let go of files and model. A second time does nothing."""
-        if self._catalog is not None:
-            self._catalog.close()
-        self._catalog = None
+        self._catalog.close()
         self._models.forget()
 
     def __enter__(self) -> Self:
@@ -127,21 +114,25 @@ class Library:
         allow_missing: bool = False,
         verify: bool = False,
         on_wait: OnWait | None = None,
+        index_recipe: str | None = None,
     ) -> IndexReport:
         """Bring the library up to date with these folders.
 
         A file that cannot be used becomes an entry of the report. With `verify` every file is read,
-        however it looks. Raises FolderError if a folder cannot be read, or has lost more than half
-        of its files or has none, because it may be the place of a drive that is not there (unless
+        however it looks. `index_recipe`, a name of `index.RECIPES`, says how vectors are searched
+        from now on. Raises FolderError if a folder cannot be read, or has lost more than half of
+        its files or has none, because it may be the place of a drive that is not there (unless
         `allow_missing`); LibraryLocked if another process is writing, unless there is an `on_wait`
         to hear who is waited for; ModelError.
         """
         from clipsearch.care.place import warnings_about
+        from clipsearch.index import checked_recipe
         from clipsearch.indexer.commit import Committer
-        from clipsearch.indexer.merge import drop_unusable, merge_if_due
+        from clipsearch.indexer.merge import drop_unusable, merge_if_due, use_recipe
         from clipsearch.indexer.pipeline import Pace
         from clipsearch.indexer.run import apply_scans, scan_folders
 
+        checked_recipe(index_recipe or "auto")
         if not folders:
             raise FolderError("no folder was named: say which folder to index")
         tally, pace = Tally(on_progress), Pace.of(self.settings)
@@ -152,8 +143,45 @@ class Library:
             drop_unusable(catalog, model, self._files)
             committer = Committer(catalog, model.model_id, tally, pace.decoder)
             apply_scans(scans, committer, self._loaded, pace)
-            merge_if_due(catalog, model, self._files, tally)
+            use_recipe(catalog, index_recipe)
+        merge_if_due(catalog, model, self._files, tally)
         return tally.report()
+
+    def add_vectors(
+        self,
+        paths: Sequence[str | Path],
+        vectors: NDArray[Any],
+        metadata: Sequence[Mapping[str, Any]] | None = None,
+        *,
+        root: str | Path | None = None,
+        on_progress: OnProgress | None = None,
+        on_wait: OnWait | None = None,
+    ) -> ImportReport:
+        """Take in vectors `[n, dim]` of pictures that were encoded elsewhere, by the same model.
+
+        The files need not be there. Relative paths start at `root`. `metadata` has width, height
+        and taken_at of each, as far as known. Where the library has encoded a picture itself, its
+        own vector stays. Raises ModelMismatch for another dimension, CatalogError, FolderError,
+        LibraryLocked as `index` does.
+        """
+        from clipsearch.indexer.given import given_here
+
+        above, given = given_here(paths, np.asarray(vectors), metadata, root)
+        return self._take_in(given, above, on_progress, on_wait)
+
+    def import_folder(
+        self,
+        folder: str | Path,
+        *,
+        root: str | Path | None = None,
+        on_progress: OnProgress | None = None,
+        on_wait: OnWait | None = None,
+    ) -> ImportReport:
+        """`add_vectors` of a folder of embeddings; see `indexer.embeddings` for its layout."""
+        from clipsearch.indexer.given import given_in
+
+        above, given = given_in(Path(folder), root)
+        return self._take_in(given, above, on_progress, on_wait)
 
     def reindex(
         self,
@@ -184,8 +212,8 @@ class Library:
                 record = write.add_model(record_of(encoder))
             committer = Committer(catalog, record.model_id, tally, pace.decoder)
             reencode(folders, committer, encoder, pace, pace.rules(allow_missing))
-            switch(catalog, record, self._files)
-            merge_if_due(catalog, record, self._files, tally)
+            switch(catalog, record, self._files, tally)
+        merge_if_due(catalog, record, self._files, tally)
         self._models.become(encoder, given=not isinstance(model, str | Path))
         return tally.report()
 
@@ -194,38 +222,36 @@ class Library:
         from clipsearch.indexer.pipeline import Pace
         from clipsearch.indexer.reencode import cost
 
-        encoder: Encoder | None = None
-        with suppress(ModelUnavailable):
-            if isinstance(model, str | Path):
-                encoder = self._models.load(model, offline=True)
-            else:
-                encoder = model
+        encoder = self._models.here(model)
         with self._opened().snapshot() as state:
             record = None if encoder is None else record_of(encoder)
             return cost(state, record, encoder, Pace.of(self.settings))
 
-    def query(self, probe: Any, k: int = 10) -> list[Hit]:
+    def query(self, probe: Any, k: int = 10, *, exact: bool = False) -> list[Hit]:
         """The k images most like a probe, best first; fewer if there are fewer.
 
         A probe is text in the query language, a Path, a PIL image, a vector `[dim]`, a Query, or a
         sequence of these, which count alike (strings alone: as the words of a command line).
-        Picture files of the question are left out of the answer; their copies are not.
+        Picture files of the question are left out of the answer; their copies are not. With
+        `exact` every vector is looked at, also where an approximate index would be faster.
         Raises QueryError if it makes no sense, NoLibrary if nothing was ever indexed here.
         """
         if isinstance(k, bool) or not isinstance(k, int | np.integer) or k < 1:
             raise QueryError(f"{k} hits cannot be had: ask for a whole number of at least 1")
-        catalog = self._opened()
-        model = catalog.model()
+        model = self._model()
+        if model is None:
+            self._opened()  # raises NoLibrary if that is why
         query = as_query(probe, lambda image: image_vector(image, self._loaded(for_probes=True)))
         if model is None:
             return []
-        leave_out = probed_images(query, catalog)
+        is_picture = [isinstance(part, ImageProbe) for part in query.probes]
+        leave_out = probed_images(query, self._opened()) if any(is_picture) else None
         vector = query_vector(query, self._loaded(for_probes=True), self.settings.max_pixels)
-        with catalog.snapshot() as state:
+        with (self._catalog.quick() or self._opened()).snapshot() as state:
             if state.model() == model:
-                space = Space(state, model.model_id, self._files.base(state, model))
-                return search(vector, space, int(k), leave_out)
-        return self.query(probe, k)  # the library has changed its model meanwhile
+                base = None if exact else self._files.base(state, model)
+                return search(vector, Space(state, model.model_id, base), int(k), leave_out)
+        return self.query(probe, k, exact=exact)  # the library has changed its model meanwhile
 
     def status(self) -> Status:
         """What the library holds. Loads no model."""
@@ -242,7 +268,7 @@ class Library:
         """
         from clipsearch.care.check import check
 
-        file = self.path / CATALOG_FILE
+        file = self._catalog.file
         return check(file, self._files.folder, read_data=read_data, on_progress=on_progress)
 
     def repair(
@@ -257,13 +283,14 @@ class Library:
         """
         from clipsearch.care.leftovers import remove_leftovers
         from clipsearch.care.repair import repair
-        from clipsearch.indexer.lock import write_lock
+        from clipsearch.indexer.lock import merge_lock, write_lock
 
-        self._require_catalog()
+        self._catalog.require()
         with write_lock(self.path, on_wait):
             self.close()
             remove_leftovers(self.path, self._files.folder)
-            return repair(self.path / CATALOG_FILE, self._files, on_progress)
+            with merge_lock(self.path, wait=True):  # it writes and removes index files itself
+                return repair(self._catalog.file, self._files, on_progress)
 
     def backup(
         self,
@@ -278,7 +305,7 @@ class Library:
         """
         from clipsearch.care.backup import backup
 
-        file = self.path / CATALOG_FILE
+        file = self._catalog.file
         return backup(file, Path(path), force=force, on_progress=on_progress)
 
     def errors(self) -> list[SkippedFile]:
@@ -304,8 +331,8 @@ class Library:
         with write_lock(self.path, on_wait):
             remove_leftovers(self.path, self._files.folder)
             forgotten = forget(catalog, paths, only_missing=only_missing)
-            if (model := catalog.model()) is not None:
-                merge_if_due(catalog, model, self._files, tally)
+        if (model := catalog.model()) is not None:
+            merge_if_due(catalog, model, self._files, tally)
         return replace(forgotten, notes=tuple(tally.notes))
 
     @property
@@ -316,74 +343,54 @@ class Library:
     # ---- the engines, each when it is needed
 
     def _opened(self) -> Catalog:
-        catalog = self._existing()
-        if catalog is None:
-            raise self._no_library()
-        return catalog
-
-    def _no_library(self) -> NoLibrary:
-        return NoLibrary(
-            f"there is no library at {self.path}: make one with clipsearch index FOLDER, "
-            "or name another with --library"
-        )
-
-    def _require_catalog(self) -> None:
-        if not self._has_catalog():
-            raise self._no_library()
-
-    def _existing(self) -> Catalog | None:
-        """The catalog, if there is one."""
-        with self._opening:
-            if self._catalog is None and self._has_catalog():
-                from clipsearch.catalog import Catalog
-
-                # Indexing that was killed at its very beginning leaves a file with nothing in it.
-                with suppress(NoLibrary):
-                    self._catalog = Catalog.open(self.path / CATALOG_FILE)
-            return self._catalog
-
-    def _has_catalog(self) -> bool:
-        try:
-            return (self.path / CATALOG_FILE).exists()
-        except PermissionError as error:
-            raise CatalogError(
-                f"the library {self.path} may not be entered: change its permissions or name "
-                "another"
-            ) from error
+        return self._catalog.opened()
 
     def _model(self) -> ModelRecord | None:
-        """The library's model, if it has one yet."""
-        catalog = self._existing()
-        return catalog.model() if catalog is not None else None
+        return self._catalog.model()
+
+    def _take_in(
+        self,
+        parts: Iterable[Given],
+        root: bytes,
+        on_progress: OnProgress | None,
+        on_wait: OnWait | None,
+    ) -> ImportReport:
+        from clipsearch.indexer.given import take_in
+        from clipsearch.indexer.merge import drop_unusable, merge_if_due
+
+        tally = Tally(on_progress)
+        with self._writing((), True, on_wait, for_probes=True) as (catalog, model):
+            drop_unusable(catalog, model, self._files)
+            report = take_in(parts, root, catalog, model, tally)
+        merge_if_due(catalog, model, self._files, tally)
+        return replace(report, notes=tuple(tally.notes))
 
     @contextmanager
     def _writing(
-        self, folders: Sequence[str | Path], allow_missing: bool, on_wait: OnWait | None
+        self,
+        folders: Sequence[str | Path],
+        allow_missing: bool,
+        on_wait: OnWait | None,
+        *,
+        for_probes: bool = False,
     ) -> Iterator[tuple[Catalog, ModelRecord]]:
         """The catalog under the lock, made now if need be, and the library's model."""
         from clipsearch.care.leftovers import remove_leftovers
-        from clipsearch.catalog import Catalog
         from clipsearch.indexer.lock import write_lock
         from clipsearch.indexer.scan import require_pictures
 
-        if self._existing() is None:
+        if self._catalog.existing() is None:
             # Whatever can go wrong must do so before there is half a library.
             require_pictures(folders, allow_missing)
-            self._loaded()
-        try:
-            self.path.mkdir(parents=True, exist_ok=True)
-        except OSError as error:
-            reason = (error.strerror or str(error)).lower()
-            raise CatalogError(
-                f"no library can be made at {self.path} ({reason}): name another folder"
-            ) from error
+            self._loaded(for_probes=for_probes)
+        self._catalog.make_folder()
         with write_lock(self.path, on_wait):
             remove_leftovers(self.path, self._files.folder)
-            with self._opening:
-                if self._catalog is None:
-                    self._catalog = Catalog.open(self.path / CATALOG_FILE, create=True)
-            record = self._catalog.model()
-            yield self._catalog, record or self._catalog.set_model(record_of(self._loaded()))
+            catalog = self._catalog.made()
+            record = catalog.model()
+            if record is None:
+                record = catalog.set_model(record_of(self._loaded(for_probes=for_probes)))
+            yield catalog, record
 
     def _loaded(self, *, for_probes: bool = False) -> Encoder:
         return self._models.loaded(self._model(), for_probes=for_probes)

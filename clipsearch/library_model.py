@@ -51,6 +51,15 @@ class LibraryModel:
         """Whether a model was asked for, whatever the library's is."""
         return self.wanted is not None or self.given is not None
 
+    def here(self, model: str | Path | Encoder) -> Encoder | None:
+        """That model, if nothing has to be fetched for it."""
+        if not isinstance(model, str | Path):
+            return model
+        try:
+            return self.load(model, offline=True)
+        except ModelUnavailable:
+            return None
+
     def name(self, record: ModelRecord | None) -> str:
         """The library's model, or the one that a new library will get."""
         if record is not None:

@@ -81,7 +81,7 @@ def repair(
 
 def _repair_log(work: _Repair) -> None:
     """Move a write-ahead log of another file away before SQLite plays it into this one."""
-    from clipsearch.catalog.database import log_of, refuse_foreign_log
+    from clipsearch.catalog.connecting import log_of, refuse_foreign_log
     from clipsearch.catalog.inspection import inspecting, uuid_without_log
 
     try:

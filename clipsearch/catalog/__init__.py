@@ -1,19 +1,27 @@
-"""The catalog: every folder, image and vector of a library, in one SQLite file: the truth."""
+"""The catalog: every folder, image and vector of a library, in one SQLite file: the truth.
+
+Names are loaded when they are first used: what a query needs must not wait for SQLAlchemy.
+"""
 
 from __future__ import annotations
 
-from clipsearch.catalog.batch import Batch, FileTimes, ImageChanges, ImageDetails
-from clipsearch.catalog.catalog import Catalog
-from clipsearch.catalog.reads import CatalogReads, Snapshot
-from clipsearch.catalog.records import (
-    Counts,
-    Failure,
-    FolderRecord,
-    ImageRecord,
-    ImageState,
-    ModelRecord,
-    VectorBatch,
-)
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from clipsearch.catalog.batch import Batch, FileTimes, ImageChanges, ImageDetails
+    from clipsearch.catalog.catalog import Catalog
+    from clipsearch.catalog.quick import QuickCatalog
+    from clipsearch.catalog.reads import CatalogReads, Snapshot
+    from clipsearch.catalog.records import (
+        Counts,
+        Failure,
+        FolderRecord,
+        ImageRecord,
+        ImageState,
+        ModelRecord,
+        VectorBatch,
+    )
 
 __all__ = [
     "Batch",
@@ -28,6 +36,31 @@ __all__ = [
     "ImageRecord",
     "ImageState",
     "ModelRecord",
+    "QuickCatalog",
     "Snapshot",
     "VectorBatch",
 ]
+
+_HOMES = {
+    "Batch": "batch",
+    "Catalog": "catalog",
+    "CatalogReads": "reads",
+    "Counts": "records",
+    "Failure": "records",
+    "FileTimes": "batch",
+    "FolderRecord": "records",
+    "ImageChanges": "batch",
+    "ImageDetails": "batch",
+    "ImageRecord": "records",
+    "ImageState": "records",
+    "ModelRecord": "records",
+    "QuickCatalog": "quick",
+    "Snapshot": "reads",
+    "VectorBatch": "records",
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name in _HOMES:
+        return getattr(import_module(f"clipsearch.catalog.{_HOMES[name]}"), name)
+    raise AttributeError(f"module 'clipsearch.catalog' has no attribute {name!r}")

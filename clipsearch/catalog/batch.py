@@ -4,7 +4,7 @@ sees that before the end."""
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, TypedDict, Unpack
 
 import numpy as np
@@ -19,6 +19,7 @@ from sqlalchemy import (
     insert,
     literal,
     select,
+    text,
     update,
 )
 
@@ -87,9 +88,12 @@ class Batch(Snapshot):
                 "use that model, or another library"
             )
         stored = self.add_model(model)
-        fact = {"key": "model_id", "value": str(stored.model_id)}
-        self._connection.execute(insert(LibraryRow).prefix_with("OR REPLACE").values(fact))
+        self._set_fact("model_id", str(stored.model_id))
         return stored
+
+    def set_index_recipe(self, recipe: str) -> None:
+        """Remember which kind of index the user asked for."""
+        self._set_fact("index_recipe", recipe)
 
     def add_model(self, model: ModelRecord) -> ModelRecord:
         """Record a model that is not the library's own yet, and return it with its id."""
@@ -143,6 +147,29 @@ class Batch(Snapshot):
         added = self._connection.execute(insert(ImageRow).values(values))
         return _new_id(added.inserted_primary_key)
 
+    def add_unseen(
+        self,
+        folder_id: int,
+        relative_paths: Sequence[bytes],
+        details: Sequence[Mapping[str, Any]],
+    ) -> range:
+        """Record files that nobody has looked into, with what is said of each; returns their ids.
+
+        Raises CatalogError if a path is recorded already.
+        """
+        given = text("SELECT seq FROM sqlite_sequence WHERE name = :table")
+        named = {"table": ImageRow.__tablename__}
+        first = (self._connection.execute(given, named).scalar_one_or_none() or 0) + 1
+        unknown = {"size": 0, "mtime_ns": 0, "state": "present", "folder_id": folder_id}
+        about = dict.fromkeys(("width", "height", "taken_at"))
+        rows = [
+            {**unknown, **about, **detail, "image_id": first + n, "relative_path": path}
+            for n, (path, detail) in enumerate(zip(relative_paths, details, strict=True))
+        ]
+        if rows:  # all at once, which is why the ids are chosen here
+            self._connection.execute(insert(ImageRow), rows)
+        return range(first, first + len(rows))
+
     def update_image(self, image_id: int, **changes: Unpack[ImageChanges]) -> None:
         """Change some columns of an image. Becoming present forgets reason and decoder; another
         content forgets the vectors, those of every model."""
@@ -190,9 +217,10 @@ class Batch(Snapshot):
         self.remove_vectors(ids)
         self._connection.execute(delete(ImageRow).where(among(ImageRow.image_id, ids)))
 
-    def clear_forgotten(self) -> None:
-        """No index file holds any of the forgotten images now."""
-        self._connection.execute(delete(ForgottenRow))
+    def clear_forgotten(self, image_ids: ImageIds) -> None:
+        """No index file holds any of these forgotten images now."""
+        mine = among(ForgottenRow.image_id, image_ids)
+        self._connection.execute(delete(ForgottenRow).where(mine))
 
     def set_problems(self, folder_id: int, place: bytes, problems: Mapping[bytes, str]) -> int:
         """Make these, reasons by relative path, all the problems of a root at or below a place.
@@ -263,6 +291,10 @@ class Batch(Snapshot):
         names = [column.key for column in columns]
         renewed = insert(VectorRow).prefix_with("OR REPLACE").from_select(names, returning)
         self._connection.execute(renewed)
+
+    def _set_fact(self, key: str, value: str) -> None:
+        fact = {"key": key, "value": value}
+        self._connection.execute(insert(LibraryRow).prefix_with("OR REPLACE").values(fact))
 
     def _insert_model(self, model: ModelRecord) -> ModelRecord:
         values = {

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import zlib
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -61,6 +62,29 @@ def flaws(blobs: Sequence[bytes], checksums: Sequence[int], dimension: int) -> d
         elif abs(length - 1) > LENGTH_ERROR:
             found[position] = f"has length {length:.4g} instead of 1"
     return found
+
+
+def damage(image_id: int, path: Path) -> str:
+    """What to say of a damaged blob."""
+    return (
+        f"the stored vector of image {image_id} ({path}) is damaged, its checksum does not "
+        "match: restore the library from a copy, or run clipsearch repair"
+    )
+
+
+def misled(path: Path) -> str:
+    """What to say of a catalog whose index leads to vectors that nobody asked for."""
+    return (
+        f"{path} is damaged, an index in it leads to other rows: restore it from a copy, or run "
+        "clipsearch repair"
+    )
+
+
+def lost_model(path: Path) -> str:
+    """What to say of a catalog whose model is not in its table."""
+    return (
+        f"{path} does not say what its model is: restore it from a copy, or run clipsearch repair"
+    )
 
 
 def unpack(blobs: Sequence[bytes], dimension: int) -> HalfArray:

@@ -12,7 +12,7 @@ from collections.abc import Callable
 from contextlib import closing, suppress
 from pathlib import Path
 
-from clipsearch.catalog.database import connect, meaning
+from clipsearch.catalog.connecting import connect, meaning
 from clipsearch.errors import CatalogError
 
 PAGES_AT_ONCE = 4096  # 16 MB: an interruption is heard in between

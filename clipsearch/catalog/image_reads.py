@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
@@ -20,6 +20,7 @@ from sqlalchemy import (
     true,
 )
 
+from clipsearch.catalog import blobs
 from clipsearch.catalog.conditions import ImageIds, among, below
 from clipsearch.catalog.records import (
     Counts,
@@ -81,6 +82,11 @@ class ImageReads(ABC):
         """When the library was created: ISO 8601, UTC."""
         return self._fact("created") or ""
 
+    @property
+    def index_recipe(self) -> str:
+        """The kind of index that the user asked for, "auto" if he did not."""
+        return self._fact("index_recipe") or "auto"
+
     def model(self) -> ModelRecord | None:
         """The model that the library's vectors come from, None before the first indexing."""
         model_id = self._fact("model_id")
@@ -90,10 +96,7 @@ class ImageReads(ABC):
             mine = _models().where(ModelRow.model_id == int(model_id))
             row = connection.execute(mine).one_or_none()
         if row is None:
-            raise CatalogDamaged(
-                f"{self.path} does not say what its model is: restore it from a copy, or run "
-                "clipsearch repair"
-            )
+            raise CatalogDamaged(blobs.lost_model(self.path))
         return ModelRecord(*row)
 
     def models(self) -> list[ModelRecord]:
@@ -142,6 +145,23 @@ class ImageReads(ABC):
         with self._reading() as connection:
             rows = connection.execute(images().where(among(ImageRow.image_id, image_ids))).all()
         return {row[0]: ImageRecord(*row) for row in rows}
+
+    def paths_of(self, image_ids: ImageIds) -> dict[int, Path]:
+        """Where the images with these ids are; unknown ids are left out."""
+        return {image_id: record.path for image_id, record in self.records(image_ids).items()}
+
+    def images_at(
+        self, folder_id: int, relative_paths: Sequence[bytes]
+    ) -> dict[bytes, ImageRecord]:
+        """The images of a root with these paths, in every state; unknown ones are left out."""
+        found: dict[bytes, ImageRecord] = {}
+        with self._reading() as connection:
+            for start in range(0, len(relative_paths), ROWS_AT_ONCE - 1):
+                some = relative_paths[start : start + ROWS_AT_ONCE - 1]
+                of_root = images().where(ImageRow.folder_id == folder_id)
+                rows = connection.execute(of_root.where(ImageRow.relative_path.in_(some)))
+                found |= {row[3]: ImageRecord(*row) for row in rows}
+        return found
 
     def image_at(self, path: bytes) -> ImageRecord | None:
         """The image at this absolute path. Where roots overlap: a present one first, then the one

@@ -14,18 +14,12 @@ from pathlib import Path
 
 from sqlalchemy import Connection, Engine, insert
 
+from clipsearch.catalog.connecting import is_read_only
 from clipsearch.catalog.copies import copy_catalog
-from clipsearch.catalog.database import (
-    ensure_wal,
-    is_read_only,
-    open_engine,
-    reading,
-    writing,
-)
+from clipsearch.catalog.database import ensure_wal, open_engine, reading, writing
+from clipsearch.catalog.quick import APPLICATION_ID
 from clipsearch.catalog.tables import LibraryRow
 from clipsearch.errors import CatalogDamaged, CatalogError, CatalogTooNew, NoLibrary
-
-APPLICATION_ID = 0x636C6970  # "clip", in the header of every catalog: what makes a file ours
 
 # Alembic keeps the migration that is running in one place per process.
 _ALEMBIC = threading.Lock()

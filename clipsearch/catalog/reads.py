@@ -3,7 +3,7 @@ one, a snapshot, or the one inside a batch. Nothing here writes."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -33,7 +33,7 @@ from clipsearch.catalog.tables import (
     VectorRow,
 )
 from clipsearch.errors import CatalogDamaged, CatalogError
-from clipsearch.vectors import FloatArray, HalfArray, IdArray
+from clipsearch.vectors import FloatArray, HalfArray, IdArray, widened
 
 
 class CatalogReads(ImageReads):
@@ -64,13 +64,10 @@ class CatalogReads(ImageReads):
             dimension = dimension_of(connection, model_id)
             stored = {row[0]: row for row in connection.execute(statement)}
             if not stored.keys() <= set(wanted):
-                raise CatalogDamaged(
-                    f"{self.path} is damaged, an index in it leads to other rows: "
-                    "restore it from a copy, or run clipsearch repair"
-                )
+                raise CatalogDamaged(blobs.misled(self.path))
             rows = [stored[image_id] for image_id in wanted if image_id in stored]
             half = _unpack(connection, rows, dimension)
-        return np.array([row[0] for row in rows], dtype=np.int64), half.astype(np.float32)
+        return np.array([row[0] for row in rows], dtype=np.int64), widened(half)
 
     def with_vector(self, model_id: int, image_ids: ImageIds) -> set[int]:
         """Those of these images that have a vector, in every state; no vector is read."""
@@ -79,6 +76,13 @@ class CatalogReads(ImageReads):
         )
         with self._reading() as connection:
             return set(connection.execute(statement).scalars())
+
+    def ids_with_vector(self, model_id: int) -> IdArray:
+        """Every image that has a vector, in every state, ascending; no vector is read."""
+        statement = text("SELECT image_id FROM vectors WHERE model_id = :model_id")
+        with self._reading() as connection:
+            found = connection.execute(statement, {"model_id": model_id}).scalars()
+            return np.sort(np.fromiter(found, dtype=np.int64))
 
     def without_vector(self, model_id: int) -> frozenset[int]:
         """The readable images, missing ones too, that have no vector of this model."""
@@ -96,7 +100,7 @@ class CatalogReads(ImageReads):
 
     def vector_batches(
         self, model_id: int, after_vector_id: int = 0, batch_size: int = 4096
-    ) -> Iterator[VectorBatch]:
+    ) -> Generator[VectorBatch]:
         """The vectors of present images that are newer than a revision, oldest first; streamed
         from one committed state, in batches of at most `batch_size`.
 
@@ -137,6 +141,11 @@ class CatalogReads(ImageReads):
         with self._reading() as connection:
             return connection.execute(statement).scalar_one_or_none() or 0
 
+    def absent_ids(self) -> IdArray:
+        """The images that are missing or unreadable, in no order."""
+        with self._reading() as connection:
+            return np.fromiter(connection.execute(ABSENT).scalars(), dtype=np.int64)
+
     def dead_ids(self, model_id: int, through_vector_id: int) -> IdArray:
         """The images that an index of the vectors up to a revision must not return: those that are
         not present, forgotten or without a vector now, and those with a newer one. Ascending.
@@ -163,6 +172,12 @@ class CatalogReads(ImageReads):
         """How many forgotten images the index file may still hold."""
         with self._reading() as connection:
             return count(connection, ForgottenRow)
+
+    def forgotten_ids(self) -> IdArray:
+        """The forgotten images that an index file may still hold, ascending."""
+        with self._reading() as connection:
+            found = connection.execute(select(ForgottenRow.image_id)).scalars()
+            return np.sort(np.fromiter(found, dtype=np.int64))
 
 
 class Snapshot(CatalogReads):
@@ -202,8 +217,5 @@ def _unpack(
     if damaged is None:
         return blobs.unpack(vectors, dimension)
     image_id = rows[damaged][0]
-    path = ImageRecord(*connection.execute(images().where(ImageRow.image_id == image_id)).one())
-    raise CatalogDamaged(
-        f"the stored vector of image {image_id} ({path.path}) is damaged, its checksum does not "
-        "match: restore the library from a copy, or run clipsearch repair"
-    )
+    record = ImageRecord(*connection.execute(images().where(ImageRow.image_id == image_id)).one())
+    raise CatalogDamaged(blobs.damage(image_id, record.path))

@@ -9,7 +9,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
-from clipsearch.vectors import HalfArray, IdArray
+import numpy as np
+
+from clipsearch.vectors import FloatArray, HalfArray, IdArray
 
 ImageState = Literal["present", "missing", "unreadable"]
 
@@ -72,6 +74,11 @@ class ImageRecord:
     decoder: str | None = None  # which one could not decode it
 
     @property
+    def is_unseen(self) -> bool:
+        """Whether its vector was given and its file never looked into: it cannot be missed."""
+        return self.content_hash is None and self.reason is None
+
+    @property
     def path_bytes(self) -> bytes:
         return os.path.join(self.folder_path, self.relative_path)
 
@@ -111,11 +118,17 @@ class Counts:
 
 @dataclass(frozen=True, slots=True)
 class VectorBatch:
-    """Stored vectors float16 `[n, dim]` with their ids `[n]`, ascending by `vector_ids`."""
+    """Stored vectors `[n, dim]`, float16 or the same in float32, with their ids `[n]`, ascending by
+    `vector_ids`."""
 
     vector_ids: IdArray
     image_ids: IdArray
-    vectors: HalfArray
+    vectors: HalfArray | FloatArray
 
     def __len__(self) -> int:
         return len(self.image_ids)
+
+    def up_to(self, vector_id: int) -> VectorBatch:
+        """Those that are not newer than a revision."""
+        n = int(np.searchsorted(self.vector_ids, vector_id, side="right"))
+        return VectorBatch(self.vector_ids[:n], self.image_ids[:n], self.vectors[:n])

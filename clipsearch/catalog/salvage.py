@@ -16,8 +16,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from clipsearch.catalog.catalog import Catalog
+from clipsearch.catalog.connecting import log_of, meaning
 from clipsearch.catalog.copies import keep_beside, make_plain, put_in_place, sync_folder
-from clipsearch.catalog.database import log_of, meaning
 from clipsearch.catalog.tables import Base
 
 # In this order a row comes after those that it refers to.

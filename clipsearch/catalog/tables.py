@@ -32,7 +32,7 @@ class Base(DeclarativeBase):
 
 
 class LibraryRow(Base):
-    """Facts about the library as a whole: `uuid`, `created`, `model_id`."""
+    """Facts about the library as a whole: `uuid`, `created`, `model_id`, `index_recipe`."""
 
     __tablename__ = "library"
 

@@ -16,6 +16,7 @@ from clipsearch.cli import render
 from clipsearch.cli.check import check, with_share
 from clipsearch.cli.demo import demo
 from clipsearch.cli.forget import forget
+from clipsearch.cli.imports import take_in
 from clipsearch.cli.index import index
 from clipsearch.cli.models import models
 from clipsearch.cli.options import ExitCode
@@ -39,6 +40,7 @@ app = typer.Typer(
 )
 for command in (index, query, status, errors, forget, check, repair, backup, demo):
     app.command(command.__name__, epilog=EPILOG if command is query else None)(command)
+app.command("import")(take_in)
 app.add_typer(models, name="models")
 
 

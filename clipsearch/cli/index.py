@@ -25,6 +25,15 @@ if TYPE_CHECKING:
     from clipsearch.library import IndexReport, Library
 
 COUNTS = ("added", "updated", "moved", "returned", "missing", "unchanged")
+RecipeOption = Annotated[
+    str | None,
+    typer.Option(
+        "--index",
+        metavar="RECIPE",
+        help="How vectors are searched from now on: auto, exact or ivf-rabitq.",
+        show_default=False,
+    ),
+]
 N_SHOWN = 10  # skipped files named on standard error; --json has them all
 
 
@@ -45,6 +54,7 @@ def index(
         bool,
         typer.Option("--reindex", help="Encode the whole library anew, with the --model given."),
     ] = False,
+    recipe: RecipeOption = None,
     wait: WaitOption = False,
     library: LibraryOption = None,
     model: ModelOption = None,
@@ -55,6 +65,8 @@ def index(
 
     Creates the library if there is none yet. What has not changed is not read again.
     """
+    if reindex and recipe is not None:
+        raise typer.BadParameter("--index goes without --reindex: give it the next time")
     if reindex and model is None:
         raise typer.BadParameter("--reindex needs the new model: add --model NAME|FILE")
     if reindex and verify:
@@ -71,7 +83,7 @@ def index(
         if reindex and model is not None:
             report = opened.reindex(model, *folders, **how)
         else:
-            report = opened.index(*folders, verify=verify, **how)
+            report = opened.index(*folders, verify=verify, index_recipe=recipe, **how)
     if as_json:
         render.json_object(to_json(report))
     else:

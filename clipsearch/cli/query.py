@@ -46,6 +46,9 @@ def query(
             help="Also write a page with the pictures.",
         ),
     ] = None,
+    exact: Annotated[
+        bool, typer.Option("--exact", help="Look at every vector, however many there are.")
+    ] = False,
     library: LibraryOption = None,
     model: ModelOption = None,
     vocab: VocabOption = None,
@@ -59,7 +62,7 @@ def query(
         raise QueryError(f"-k {k} asks for no hits: give 1 or more")
     parsed, words = parse(probe), " ".join(probe)
     with open_library(library, model, vocab) as opened:
-        found = opened.query(parsed, k=k)
+        found = opened.query(parsed, k=k, exact=exact)
         name = opened.model_name
     if as_json:
         hits = [render.hit_fields(hit) for hit in found]

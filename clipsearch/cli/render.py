@@ -25,7 +25,12 @@ if TYPE_CHECKING:
     from clipsearch.clip.transfer import Download
     from clipsearch.library import Hit, Progress, SkippedFile
 
-STAGES = {"scan": "Looking for pictures", "encode": "Indexing"}
+STAGES = {
+    "scan": "Looking for pictures",
+    "encode": "Indexing",
+    "import": "Taking in vectors",
+    "merge": "Putting the index together",
+}
 
 
 class OutputClosed(Exception):

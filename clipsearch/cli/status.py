@@ -65,6 +65,7 @@ def to_rows(found: Status) -> list[tuple[str, str]]:
         *(("folder", f"{folder.path}: {folder.n_images:,}") for folder in found.folders),
         ("catalog", render.size(found.catalog_bytes)),
         ("index", index_line(found.index)),
+        *([("", found.index.explanation)] if found.index.explanation else []),
     ]
 
 

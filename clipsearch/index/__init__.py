@@ -1,38 +1,47 @@
 """Nearest vectors by id, and the files that keep them.
 
-Knows nothing of pictures, models or the catalog.
+Knows nothing of pictures, models or the catalog. Loads FAISS only for an index that needs it.
 """
 
-from clipsearch.index.base import Neighbors, VectorIndex
-from clipsearch.index.exact import NumpyIndex
-from clipsearch.index.faiss import FaissIndex
+from clipsearch.index.base import VectorIndex
+from clipsearch.index.build import Change, Source, build, extend, load, open_index, open_one
+from clipsearch.index.exact import CODE_ERROR, ExactIndex
+from clipsearch.index.recipes import RECIPES, checked_recipe, choose_recipe, explain
 from clipsearch.index.store import (
     GenerationHeader,
     Refusal,
     RefusalReason,
     generation_path,
     generations,
-    load_generation,
     prune_generations,
-    read_generation,
     read_header,
     remove_temporaries,
     write_generation,
 )
+from clipsearch.index.verified import Verified
 
 __all__ = [
-    "FaissIndex",
+    "CODE_ERROR",
+    "RECIPES",
+    "Change",
+    "ExactIndex",
     "GenerationHeader",
-    "Neighbors",
-    "NumpyIndex",
     "Refusal",
     "RefusalReason",
+    "Source",
     "VectorIndex",
+    "Verified",
+    "build",
+    "checked_recipe",
+    "choose_recipe",
+    "explain",
+    "extend",
     "generation_path",
     "generations",
-    "load_generation",
+    "load",
+    "open_index",
+    "open_one",
     "prune_generations",
-    "read_generation",
     "read_header",
     "remove_temporaries",
     "write_generation",

@@ -1,42 +1,52 @@
-"""Index files: one immutable file a generation, whole and right or not read at all.
+"""Index files: one immutable file a generation, whole and right or not looked into at all.
 
-In: a folder, an index, a header. Out: the file; later the header and the index, or None and a
-reason to build it anew. Knows nothing of the catalog, where the vectors are at home.
+In: a folder, and whoever writes the content. Out: the file; later its header and content, or None
+and a reason to build it anew. Knows nothing of the catalog, where the vectors are at home.
 
-Layout: prefix (magic, format, length of the header), header as JSON, SHA-256 of both, payload. The
-header holds the payload's length and SHA-256, so every byte of the file is covered.
+Layout: 4,096 bytes of prefix (magic, format, length of the header), header as JSON and SHA-256 of
+both; then the content, which so begins on a page. The header holds the content's length and
+SHA-256, so every byte of the file is covered.
 """
 
 from __future__ import annotations
 
 import hashlib
 import json
+import mmap
 import os
 import re
 import shutil
 import stat
 import struct
 from collections.abc import Callable, Collection, Iterable
-from contextlib import suppress
+from contextlib import AbstractContextManager, nullcontext, suppress
 from dataclasses import asdict, dataclass, fields
 from enum import StrEnum
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any, BinaryIO, TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
 
 from clipsearch.errors import VectorIndexError
-from clipsearch.index.faiss import FaissIndex
+from clipsearch.index.verified import Verified
 
 # Not text, and with both kinds of line end, so that no text-mode copy survives unnoticed.
 MAGIC = b"\x93CSIDX\r\n"
-FORMAT = 1
+FORMAT = 2
+OPENING_BYTES = 4096
 _PREFIX = struct.Struct("<8sII")  # magic, format, bytes of the header
 _DIGEST_BYTES = hashlib.sha256().digest_size
-_MAX_HEADER_BYTES = 1 << 16
+_HEADER_BYTES = OPENING_BYTES - _PREFIX.size - _DIGEST_BYTES
 _CHUNK_BYTES = 1 << 22
 _NAME = re.compile(r"base-(\d{1,18})\.idx")
 _TEMPORARY = re.compile(r"\.base-\d+\.idx\.\d+\.tmp")
 
+Publishing = Callable[[], AbstractContextManager[None]]
 Identity = tuple[int, str, str]  # what a file must be: generation, library's uuid, model's SHA-256
+Payload = NDArray[np.uint8]
+Loaded = TypeVar("Loaded")
+Load = Callable[["GenerationHeader", Payload], Loaded]
 
 
 @dataclass(frozen=True)
@@ -50,6 +60,13 @@ class GenerationHeader:
     model_sha256: str
     recipe: str
     through_vector_id: int  # every vector of the catalog up to this revision is inside
+    # Of an approximate index only: how hard to search, how many vectors it was trained for, and the
+    # recall@10 that was measured then, for pictures of the library and for questions unlike any.
+    n_probes: int = 0
+    n_candidates: int = 0
+    n_trained: int = 0
+    recall: float | None = None
+    recall_unlike: float | None = None
 
 
 class RefusalReason(StrEnum):
@@ -57,6 +74,7 @@ class RefusalReason(StrEnum):
 
     UNREADABLE = "unreadable"  # the system would not let us
     FOREIGN = "foreign"  # not an index file
+    OLDER_FORMAT = "older format"
     NEWER_FORMAT = "newer format"
     TRUNCATED = "truncated"
     DAMAGED = "damaged"
@@ -73,11 +91,32 @@ class Refusal:
     detail: str
 
 
-class _RefusedError(Exception):
+class RefusedError(Exception):
+    """An index file cannot be used. Stays inside this engine."""
+
     def __init__(self, reason: RefusalReason, detail: str) -> None:
         super().__init__(detail)
         self.reason = reason
         self.detail = detail
+
+
+class Sink:
+    """A file that is being written: counts and digests what goes into it."""
+
+    def __init__(self, file: BinaryIO) -> None:
+        self._file = file
+        self.n_bytes = 0
+        self._digest = hashlib.sha256()
+
+    def write(self, content: bytes) -> int:
+        self._file.write(content)
+        self._digest.update(content)
+        self.n_bytes += len(content)
+        return len(content)
+
+    @property
+    def sha256(self) -> str:
+        return self._digest.hexdigest()
 
 
 def generation_path(folder: Path, generation: int) -> Path:
@@ -97,57 +136,65 @@ def generations(folder: Path) -> list[int]:
     return sorted(int(match[1]) for match in map(_NAME.fullmatch, names) if match)
 
 
-def write_generation(folder: Path, index: FaissIndex, header: GenerationHeader) -> Path:
+def write_generation(
+    folder: Path,
+    generation: int,
+    write: Callable[[Sink], GenerationHeader],
+    publishing: Publishing = nullcontext,
+) -> Path:
     """Write an index file that is there whole, on disk, or not at all; returns its path.
 
-    Raises VectorIndexError if the header does not fit the index or the disk does not take it. One
-    writer at a time.
+    `write` puts the content into the sink, piece by piece, and says what it has put there. The file
+    gets its name inside `publishing()`. Raises VectorIndexError if the disk does not take it, and
+    whatever these two raise. One writer at a time.
     """
-    if (header.count, header.dimension) != (len(index), index.dimension):
-        raise VectorIndexError(
-            f"the header says {header.count} vectors of {header.dimension} dimensions, the index "
-            f"has {len(index)} of {index.dimension}; build the header from the index"
-        )
-    payload = index.to_bytes()
-    path = generation_path(folder, header.generation)
+    path = generation_path(folder, generation)
     temporary = folder / f".{path.name}.{os.getpid()}.tmp"
     try:
         folder.mkdir(parents=True, exist_ok=True)
         with open(temporary, "wb") as file:
-            file.write(_opening(header, payload))
-            file.write(payload)
+            file.seek(OPENING_BYTES)
+            sink = Sink(file)
+            header = write(sink)
+            file.seek(0)
+            file.write(_opening(header, sink))
             file.flush()
             os.fsync(file.fileno())
-        os.replace(temporary, path)
-        _sync_folder(folder)
+        with publishing():
+            os.replace(temporary, path)
+            _sync_folder(folder)
     except OSError as error:
-        with suppress(OSError):
-            temporary.unlink(missing_ok=True)
         raise VectorIndexError(
             f"the index file {_shown(path)} could not be written ({_why(error)}, "
             f"{_free_bytes(folder)}); free some space there or check its permissions; no picture "
             "is lost, and queries go on without it"
         ) from error
+    finally:
+        with suppress(OSError):
+            temporary.unlink(missing_ok=True)
     return path
 
 
 def read_generation(
     folder: Path,
+    load: Load[Loaded],
     *,
     library_uuid: str,
     model_sha256: str,
+    verified: Verified | None = None,
     on_refusal: Callable[[Refusal], None] | None = None,
-) -> tuple[GenerationHeader, FaissIndex] | None:
-    """The newest index file that is sound and of this library and model, or None.
+) -> tuple[GenerationHeader, Loaded] | None:
+    """What `load` makes of the newest index file that is sound and of this library and model.
 
-    Each file passed over goes to `on_refusal`. An older generation is as right as the newest, it
-    only covers fewer vectors.
+    None where there is no such file. Each file passed over goes to `on_refusal`; see
+    `load_generation`. An older generation is as right as the newest, it only covers fewer vectors.
     """
     while True:
         known = generations(folder)
         for generation in reversed(known):
+            identity = generation, library_uuid, model_sha256
             try:
-                found = load_generation(folder, (generation, library_uuid, model_sha256))
+                found = load_generation(folder, identity, load, verified)
             except FileNotFoundError:
                 continue  # a writer has put a newer one in its place and taken this one away
             if not isinstance(found, Refusal):
@@ -159,15 +206,20 @@ def read_generation(
 
 
 def load_generation(
-    folder: Path, expected: Identity
-) -> tuple[GenerationHeader, FaissIndex] | Refusal:
-    """One index file, or why it is not used. Raises FileNotFoundError if it has gone."""
+    folder: Path, expected: Identity, load: Load[Loaded], verified: Verified | None = None
+) -> tuple[GenerationHeader, Loaded] | Refusal:
+    """What `load` makes of one index file, or why it is not used.
+
+    It gets the content as a view of the file, whose digest has been checked now, or earlier if
+    `verified` remembers it; what it refuses with VectorIndexError is damaged. Raises
+    FileNotFoundError if the file has gone.
+    """
     path = generation_path(folder, expected[0])
     try:
-        return _read(path, expected)
+        return _read(path, expected, load, verified)
     except FileNotFoundError:
         raise
-    except _RefusedError as refused:
+    except RefusedError as refused:
         return Refusal(path, refused.reason, refused.detail)
     except OSError as error:
         return Refusal(path, RefusalReason.UNREADABLE, _why(error))
@@ -179,33 +231,32 @@ def read_header(folder: Path, *, library_uuid: str, model_sha256: str) -> Genera
     Its content is not read: that it has the right length is all that is known of it.
     """
     for generation in reversed(generations(folder)):
-        with suppress(OSError, _RefusedError), _open(generation_path(folder, generation)) as file:
+        with suppress(OSError, RefusedError), _open(generation_path(folder, generation)) as file:
             return _expected_header(file, (generation, library_uuid, model_sha256))[0]
     return None
 
 
-def prune_generations(folder: Path, keep: Collection[int]) -> list[Path]:
-    """Remove the files of all other generations and what interrupted writes left.
+def prune_generations(
+    folder: Path, keep: Collection[int], *, leftovers: bool = False
+) -> list[Path]:
+    """Remove the files of all other generations; returns what went.
 
-    Returns what went.
-
-    Only for the one writer. Readers that have a file open keep it.
+    With `leftovers` also what interrupted writes left, which only somebody may ask for who knows
+    that nobody is writing. Readers that have a file open keep it.
     """
     doomed = [generation_path(folder, g) for g in generations(folder) if g not in keep]
-    return _removed([*doomed, *_temporaries(folder)])
+    return _removed([*doomed, *(_temporaries(folder) if leftovers else [])])
 
 
 def remove_temporaries(folder: Path) -> list[Path]:
-    """Remove what interrupted writes left; returns what went. Only for the one writer."""
+    """Remove what interrupted writes left; returns what went. See `prune_generations`."""
     return _removed(_temporaries(folder))
 
 
 def _temporaries(folder: Path) -> list[Path]:
-    try:
-        names = sorted(os.listdir(folder))
-    except OSError:
-        return []
-    return [folder / name for name in names if _TEMPORARY.fullmatch(name)]
+    with suppress(OSError):
+        return [folder / name for name in os.listdir(folder) if _TEMPORARY.fullmatch(name)]
+    return []
 
 
 def _removed(doomed: Iterable[Path]) -> list[Path]:
@@ -217,29 +268,29 @@ def _removed(doomed: Iterable[Path]) -> list[Path]:
     return removed
 
 
-def _opening(header: GenerationHeader, payload: bytes) -> bytes:
-    """All that comes before the payload."""
-    fields = asdict(header) | {
-        "payload_bytes": len(payload),
-        "payload_sha256": hashlib.sha256(payload).hexdigest(),
-    }
-    text = json.dumps(fields, sort_keys=True).encode("ascii")
+def _opening(header: GenerationHeader, sink: Sink) -> bytes:
+    """All that comes before the content: always OPENING_BYTES, filled up with blanks."""
+    fields = asdict(header) | {"payload_bytes": sink.n_bytes, "payload_sha256": sink.sha256}
+    text = json.dumps(fields, sort_keys=True).encode("ascii").ljust(_HEADER_BYTES)
     opening = _PREFIX.pack(MAGIC, FORMAT, len(text)) + text
     return opening + hashlib.sha256(opening).digest()
 
 
-def _read(path: Path, expected: Identity) -> tuple[GenerationHeader, FaissIndex]:
+def _read(
+    path: Path, expected: Identity, load: Load[Loaded], verified: Verified | None
+) -> tuple[GenerationHeader, Loaded]:
     with _open(path) as file:
-        header, payload_bytes, payload_sha256 = _expected_header(file, expected)
-        payload = _read_payload(file, payload_bytes, payload_sha256)
+        header, n_bytes, sha256 = _expected_header(file, expected)
+        before = os.fstat(file.fileno())
+        if verified is None or not verified.knows(path, before, sha256):
+            _check_payload(file, n_bytes, sha256)
+            if verified is not None:
+                verified.remember(path, before, sha256)
+        payload = _mapped(file)
     try:
-        index = FaissIndex.from_bytes(payload)
+        return header, load(header, payload)
     except VectorIndexError as error:
-        raise _RefusedError(RefusalReason.DAMAGED, str(error)) from error
-    if (len(index), index.dimension) != (header.count, header.dimension):
-        detail = f"{len(index)} vectors where the header says {header.count}"
-        raise _RefusedError(RefusalReason.DAMAGED, detail)
-    return header, index
+        raise RefusedError(RefusalReason.DAMAGED, str(error)) from error
 
 
 def _open(path: Path) -> BinaryIO:
@@ -248,7 +299,7 @@ def _open(path: Path) -> BinaryIO:
     descriptor = os.open(path, flags)
     if not stat.S_ISREG(os.fstat(descriptor).st_mode):
         os.close(descriptor)
-        raise _RefusedError(RefusalReason.FOREIGN, "not a regular file")
+        raise RefusedError(RefusalReason.FOREIGN, "not a regular file")
     return os.fdopen(descriptor, "rb")
 
 
@@ -258,37 +309,39 @@ def _expected_header(file: BinaryIO, expected: Identity) -> tuple[GenerationHead
     generation, library_uuid, model_sha256 = expected
     if header.generation != generation:
         detail = f"the file holds generation {header.generation}"
-        raise _RefusedError(RefusalReason.DAMAGED, detail)
+        raise RefusedError(RefusalReason.DAMAGED, detail)
     if header.library_uuid != library_uuid:
         detail = f"made for library {header.library_uuid}, not {library_uuid}"
-        raise _RefusedError(RefusalReason.OTHER_LIBRARY, detail)
+        raise RefusedError(RefusalReason.OTHER_LIBRARY, detail)
     if header.model_sha256 != model_sha256:
         detail = f"made for model {header.model_sha256[:12]}, not {model_sha256[:12]}"
-        raise _RefusedError(RefusalReason.OTHER_MODEL, detail)
+        raise RefusedError(RefusalReason.OTHER_MODEL, detail)
     present = os.fstat(file.fileno()).st_size - file.tell()
     if present != payload_bytes:
         reason = RefusalReason.TRUNCATED if present < payload_bytes else RefusalReason.DAMAGED
-        raise _RefusedError(reason, f"{present} bytes of content instead of {payload_bytes}")
+        raise RefusedError(reason, f"{present} bytes of content instead of {payload_bytes}")
     return header, payload_bytes, payload_sha256
 
 
 def _read_header(file: BinaryIO) -> tuple[GenerationHeader, int, str]:
     prefix = file.read(_PREFIX.size)
     if not MAGIC.startswith(prefix[: len(MAGIC)]):
-        raise _RefusedError(RefusalReason.FOREIGN, "does not begin as an index file does")
+        raise RefusedError(RefusalReason.FOREIGN, "does not begin as an index file does")
     if len(prefix) < _PREFIX.size:
-        raise _RefusedError(RefusalReason.TRUNCATED, f"only {len(prefix)} bytes long")
+        raise RefusedError(RefusalReason.TRUNCATED, f"only {len(prefix)} bytes long")
     _, file_format, header_bytes = _PREFIX.unpack(prefix)
     if file_format > FORMAT:
         detail = f"format {file_format}, this version reads up to {FORMAT}"
-        raise _RefusedError(RefusalReason.NEWER_FORMAT, detail)
-    if header_bytes > _MAX_HEADER_BYTES:
-        raise _RefusedError(RefusalReason.DAMAGED, f"a header of {header_bytes} bytes")
+        raise RefusedError(RefusalReason.NEWER_FORMAT, detail)
+    if file_format < FORMAT:
+        raise RefusedError(RefusalReason.OLDER_FORMAT, f"format {file_format}; build it anew")
+    if header_bytes != _HEADER_BYTES:
+        raise RefusedError(RefusalReason.DAMAGED, f"a header of {header_bytes} bytes")
     text, digest = file.read(header_bytes), file.read(_DIGEST_BYTES)
     if len(text) + len(digest) < header_bytes + _DIGEST_BYTES:
-        raise _RefusedError(RefusalReason.TRUNCATED, "ends inside its header")
+        raise RefusedError(RefusalReason.TRUNCATED, "ends inside its header")
     if hashlib.sha256(prefix + text).digest() != digest:
-        raise _RefusedError(RefusalReason.DAMAGED, "the header's digest is wrong")
+        raise RefusedError(RefusalReason.DAMAGED, "the header's digest is wrong")
     return _parsed(text)
 
 
@@ -298,22 +351,26 @@ def _parsed(text: bytes) -> tuple[GenerationHeader, int, str]:
         header = GenerationHeader(**{f.name: content[f.name] for f in fields(GenerationHeader)})
         return header, int(content["payload_bytes"]), str(content["payload_sha256"])
     except (ValueError, TypeError, KeyError) as error:  # its digest is right, so a program wrote it
-        raise _RefusedError(RefusalReason.FOREIGN, f"an unknown header ({error})") from error
+        raise RefusedError(RefusalReason.FOREIGN, f"an unknown header ({error})") from error
 
 
-def _read_payload(file: BinaryIO, n_bytes: int, sha256: str) -> bytearray:
-    # The length was compared before memory is asked for; the same bytes are hashed and parsed.
-    payload = bytearray(n_bytes)
-    digest, rest = hashlib.sha256(), memoryview(payload)
-    while rest:
-        n_read = file.readinto(rest[:_CHUNK_BYTES])  # type: ignore[attr-defined]
+def _check_payload(file: BinaryIO, n_bytes: int, sha256: str) -> None:
+    """Read the content once. Through the file and not the map, where a bad disk would kill us."""
+    digest, buffer = hashlib.sha256(), memoryview(bytearray(min(_CHUNK_BYTES, n_bytes)))
+    while n_bytes:
+        n_read = file.readinto(buffer[:n_bytes])  # type: ignore[attr-defined]
         if not n_read:
-            raise _RefusedError(RefusalReason.TRUNCATED, "the file shrank while it was read")
-        digest.update(rest[:n_read])
-        rest = rest[n_read:]
+            raise RefusedError(RefusalReason.TRUNCATED, "the file shrank while it was read")
+        digest.update(buffer[:n_read])
+        n_bytes -= n_read
     if digest.hexdigest() != sha256:
-        raise _RefusedError(RefusalReason.DAMAGED, "the content's digest is wrong")
-    return payload
+        raise RefusedError(RefusalReason.DAMAGED, "the content's digest is wrong")
+
+
+def _mapped(file: BinaryIO) -> Payload:
+    """The content where the system keeps it: only what is looked at is read from the disk."""
+    view = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
+    return np.frombuffer(view, dtype=np.uint8)[OPENING_BYTES:]
 
 
 def _sync_folder(folder: Path) -> None:

@@ -54,7 +54,7 @@ class Committer:
         back = [c.record for scan in scans for c in scan.back if c.record is not None]
         with self.catalog.begin() as write:
             for scan in scans:
-                folder_id = self.folder_ids[scan.place.root] = _settle(write, scan.place)
+                folder_id = self.folder_ids[scan.place.root] = settle(write, scan.place)
                 write.set_problems(folder_id, scan.place.subtree, scan.problems)
             write.mark_present([record.image_id for record in back])
         self.gone = {record.image_id for scan in scans for record in scan.gone}
@@ -256,7 +256,7 @@ def _facts(reading: Reading, twins: list[ImageRecord]) -> ImageDetails:
     }
 
 
-def _settle(write: Batch, place: Place) -> int:
+def settle(write: Batch, place: Place) -> int:
     """The id of a place's root; a new one takes over the images of the roots inside it."""
     if place.record is not None:
         return place.record.folder_id

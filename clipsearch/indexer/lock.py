@@ -18,6 +18,7 @@ from clipsearch.errors import CatalogError, LibraryLocked
 
 LOCK_FILE = "write.lock"
 HOLDER_FILE = "writer.json"
+MERGE_LOCK_FILE = "merge.lock"
 
 
 OnWait = Callable[[str], None]  # hears once who is waited for
@@ -52,6 +53,26 @@ def write_lock(folder: Path, on_wait: OnWait | None = None) -> Iterator[None]:
     finally:
         with suppress(OSError):
             (folder / HOLDER_FILE).unlink(missing_ok=True)
+        lock.release()
+
+
+@contextmanager
+def merge_lock(folder: Path, *, wait: bool = False) -> Iterator[bool]:
+    """Hold the right to write index files; False if another process has it, unless it is to wait
+    for that one, or if nobody can have it.
+
+    Apart from the write lock: putting a million vectors together must not keep anyone from
+    indexing.
+    """
+    lock = FileLock(folder / MERGE_LOCK_FILE)
+    try:
+        lock.acquire(timeout=-1 if wait else 0)
+    except (Timeout, OSError):
+        yield False
+        return
+    try:
+        yield True
+    finally:
         lock.release()
 
 

@@ -17,6 +17,7 @@ import numpy as np
 
 from clipsearch.indexer.commit import Committer
 from clipsearch.indexer.pipeline import Pace, PixelEncoder
+from clipsearch.indexer.report import Tally
 from clipsearch.indexer.run import apply_scans, scan_folders
 from clipsearch.indexer.scan import Rules
 from clipsearch.indexer.workers import Workers
@@ -83,16 +84,29 @@ def reencode(
     apply_scans(scans, committer, lambda: encoder, pace)
 
 
-def switch(catalog: Catalog, model: ModelRecord, files: BaseFiles) -> None:
-    """Make `model` the library's own, in one transaction, and forget the vectors of all others."""
+def switch(catalog: Catalog, model: ModelRecord, files: BaseFiles, tally: Tally) -> None:
+    """Make `model` the library's own, in one transaction, and forget the vectors of all others.
+
+    Imported pictures whose files nobody has seen have no vector then, and count as missing.
+    """
     from clipsearch.index import prune_generations
 
-    if files.has_files():
-        # An index file tells models apart by their weights alone, and preprocessing may differ too.
-        prune_generations(files.folder, keep=())
     with catalog.begin() as write:
+        # An index file tells models apart by their weights alone, and preprocessing may differ too.
+        # Inside the transaction, because a merge that is under way publishes its file in one.
+        if files.has_files():
+            prune_generations(files.folder, keep=())
         write.set_model(model, replace=True)
         write.keep_only_vectors_of(model.model_id)
+        bare = write.records(sorted(write.without_vector(model.model_id))).values()
+        unseen = [r.image_id for r in bare if r.is_unseen and r.state == "present"]
+        write.mark_missing(unseen)
+    if unseen:
+        tally.count("missing", len(unseen))
+        tally.notes.append(
+            f"{len(unseen):,} imported pictures are not there to be encoded, and so are missing "
+            "now: import vectors of the new model for them"
+        )
 
 
 def _roots(catalog: CatalogReads, skip_absent: bool) -> list[Path]:

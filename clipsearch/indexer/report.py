@@ -22,9 +22,12 @@ class SkippedFile:
 
 @dataclass(frozen=True)
 class Progress:
-    """How far a run is: `n_done` of `n_total` files. While it scans, the total is unknown and 0."""
+    """How far a run is: `n_done` of `n_total` files. While it scans, the total is unknown and 0.
 
-    stage: Literal["scan", "encode"]
+    While it merges, they are vectors that the new index file has.
+    """
+
+    stage: Literal["scan", "encode", "merge", "import"]
     n_done: int
     n_total: int
     n_skipped: int
@@ -97,6 +100,18 @@ class Tally:
         seconds, n_skipped = now - self.started, len(self.skipped)
         told = Progress("encode", self.n_done, n_total, n_skipped, seconds, rate, left)
         self.on_progress(told)
+
+    def tell_taken_in(self, n_done: int) -> None:
+        if self.on_progress is not None:
+            seconds = time.monotonic() - self.started
+            rate = n_done / seconds if seconds else 0.0
+            self.on_progress(Progress("import", n_done, 0, 0, seconds, rate, None))
+
+    def tell_merged(self, n_done: int, n_total: int) -> None:
+        if self.on_progress is not None:
+            seconds = time.monotonic() - self.started
+            told = Progress("merge", n_done, n_total, len(self.skipped), seconds, 0.0, None)
+            self.on_progress(told)
 
     def report(self) -> IndexReport:
         return IndexReport(

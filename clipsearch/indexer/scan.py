@@ -79,7 +79,7 @@ class FolderScan:
 
     place: Place
     n_files: int = 0
-    n_known: int = 0  # images that were not missing before
+    n_known: int = 0  # images that were not missing before, and whose files had been seen
     n_unchanged: int = 0
     candidates: list[Candidate] = field(default_factory=list)
     doubtful: list[Candidate] = field(default_factory=list)  # known, perhaps with another content
@@ -144,7 +144,7 @@ def scan(
             hiding.add(path)
 
     for file, record in side_by_side(_files(place, on_problem), known(place, catalog)):
-        found.n_known += record is not None and record.state != "missing"
+        found.n_known += record is not None and _can_be_missed(file, record)
         if file is not None:
             is_stripped = record is not None and record.image_id in without_vector
             _sort_in(found, Candidate(file, place, record, is_stripped), tally, rules)
@@ -158,7 +158,7 @@ def scan(
     found.gone = [
         record
         for record in absent
-        if record.state != "missing" and hiding.isdisjoint(_ancestry(record.path_bytes))
+        if _can_be_missed(None, record) and hiding.isdisjoint(_ancestry(record.path_bytes))
     ]
     return found
 
@@ -236,6 +236,12 @@ def _files(place: Place, on_problem: Callable[[Skipped], None]) -> Iterator[Imag
         if place.subtree:
             file = replace(file, relative_path=place.subtree + b"/" + file.relative_path)
         yield file
+
+
+def _can_be_missed(file: ImageFile | None, record: ImageRecord) -> bool:
+    """Whether a record counts as one of the folder's files. One whose vector was imported does so
+    only where there is a file: nobody has ever seen it."""
+    return record.state != "missing" and (file is not None or not record.is_unseen)
 
 
 def _sort_in(found: FolderScan, candidate: Candidate, tally: Tally, rules: Rules) -> None:

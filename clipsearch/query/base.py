@@ -1,20 +1,40 @@
 """The base index: the newest index file that fits the catalog, and how much of it is in there.
 
 In: the folder of index files. Out: a Base, or None, with which queries are as right, only slower.
-Writes nothing. Loads FAISS only if there is a file.
+Writes nothing but a note, in a folder of the user's own, that a file has been read whole.
 """
 
 from __future__ import annotations
 
+import os
 import threading
-from collections.abc import Hashable
+from collections.abc import Hashable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
+
+from clipsearch.vectors import FloatArray, IdArray
 
 if TYPE_CHECKING:
-    from clipsearch.catalog import CatalogReads, ModelRecord
-    from clipsearch.index import GenerationHeader, VectorIndex
+    from clipsearch.catalog import CatalogReads, ModelRecord, VectorBatch
+    from clipsearch.index import GenerationHeader, VectorIndex, Verified
+
+
+class QueryReads(Protocol):
+    """What a query asks of one state of a catalog; see CatalogReads."""
+
+    @property
+    def uuid(self) -> str: ...
+    def model(self) -> ModelRecord | None: ...
+    def revision(self) -> int: ...
+    def absent_ids(self) -> IdArray: ...
+    def dead_ids(self, model_id: int, through_vector_id: int) -> IdArray: ...
+    def paths_of(self, image_ids: IdArray) -> dict[int, Path]: ...
+    def vectors_of(self, model_id: int, image_ids: IdArray) -> tuple[IdArray, FloatArray]: ...
+    def vector_batches(
+        self, model_id: int, after_vector_id: int = 0, batch_size: int = 4096
+    ) -> Iterator[VectorBatch]: ...
 
 
 @dataclass(frozen=True)
@@ -27,23 +47,31 @@ class Base:
 
 @dataclass(frozen=True)
 class Coverage:
-    """The vectors in an index file, the dead ones among them, and the newer ones outside it."""
+    """The vectors in an index file, the dead ones among them, and the newer ones outside it.
+
+    `recall` is the share of the ten nearest that an approximate index found when it was built.
+    """
 
     recipe: str
     n_base: int
     n_dead: int
     n_tail: int
+    n_trained: int = 0
+    recall: float | None = None
+    explanation: str = ""
 
 
 class BaseFiles:
     """The folder of index files. Keeps the last Base in memory; threads may share it."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, notes: Path | None = None) -> None:
+        """`notes` is where it may remember which files it has found right."""
         self.folder = folder
+        self._notes = notes
         self._loaded: tuple[Hashable, Base | None] = (None, None)
         self._loading = threading.Lock()
 
-    def base(self, catalog: CatalogReads, model: ModelRecord) -> Base | None:
+    def base(self, catalog: QueryReads, model: ModelRecord) -> Base | None:
         """The index to search first, read anew when the files have changed."""
         files = self._files()
         if not files:
@@ -78,7 +106,18 @@ class BaseFiles:
         dead = catalog.dead_ids(model.model_id, header.through_vector_id)
         # Every forgotten image is dead, and is no image any more.
         n_live = catalog.counts().images + catalog.forgotten_count() - len(dead)
-        return Coverage(header.recipe, header.count, header.count - n_live, n_vectors - n_live)
+        from clipsearch.index import explain
+
+        measured = [share for share in (header.recall, header.recall_unlike) if share is not None]
+        return Coverage(
+            header.recipe,
+            header.count,
+            header.count - n_live,
+            n_vectors - n_live,
+            n_trained=header.n_trained,
+            recall=min(measured, default=None),
+            explanation=explain(header),
+        )
 
     def has_files(self) -> bool:
         """Whether there is any index file, usable or not."""
@@ -87,19 +126,29 @@ class BaseFiles:
     def _files(self) -> tuple[tuple[str, int, int], ...]:
         """What tells one state of the folder from another."""
         found = []
-        for path in self.folder.glob("base-*.idx"):
-            try:
-                stat = path.stat()
-            except FileNotFoundError:  # a writer has put a newer one in its place
-                continue
-            found.append((path.name, stat.st_size, stat.st_mtime_ns))
+        with suppress(FileNotFoundError, NotADirectoryError), os.scandir(self.folder) as entries:
+            for entry in entries:
+                if entry.name.startswith("base-") and entry.name.endswith(".idx"):
+                    with suppress(FileNotFoundError):  # a writer has put a newer one in its place
+                        stat = entry.stat()
+                        found.append((entry.name, stat.st_size, stat.st_mtime_ns))
         return tuple(sorted(found))
 
     def _read(self, library_uuid: str, model: ModelRecord) -> Base | None:
-        from clipsearch.index import read_generation
+        from clipsearch.index import open_index
 
-        found = read_generation(self.folder, library_uuid=library_uuid, model_sha256=model.sha256)
+        found = open_index(
+            self.folder,
+            library_uuid=library_uuid,
+            model_sha256=model.sha256,
+            verified=self._verified(),
+        )
         if found is None or found[0].dimension != model.dimension:
             return None
         header, index = found
         return Base(index, header.through_vector_id)
+
+    def _verified(self) -> Verified | None:
+        from clipsearch.index import Verified
+
+        return None if self._notes is None else Verified(self._notes)

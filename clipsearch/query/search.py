@@ -17,17 +17,16 @@ from numpy.typing import NDArray
 
 from clipsearch.errors import ImageError, QueryError
 from clipsearch.probes import ImageProbe, Query, TextProbe, VectorProbe
-from clipsearch.query.base import Base
-from clipsearch.vectors import FloatArray, IdArray, normalise, weighted_sum
+from clipsearch.query.base import Base, QueryReads
+from clipsearch.vectors import FloatArray, IdArray, normalise, weighted_sum, widened
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from clipsearch.catalog import CatalogReads
 
-# An index is asked for more than is wanted, and for as much for five hits as for fifteen, so that
-# the exact scores decide among the same candidates.
-MIN_CANDIDATES = 200
+# So few are compared exactly, whatever the index: that is faster than looking for them in it.
+FEW = 4096
 # How far a product with a stored vector can be off the cosine, twice and with something to spare:
 # float16 leaves a length of 1 within 2 ** -11.
 STORED_ERROR = 2e-3
@@ -112,36 +111,48 @@ def probed_images(query: Query, catalog: CatalogReads) -> IdArray:
 class Space:
     """Where to search: one state of the catalog, and an index of a part of it, if there is one."""
 
-    catalog: CatalogReads
+    catalog: QueryReads
     model_id: int
     base: Base | None = None
 
 
-def search(vector: FloatArray, space: Space, k: int, leave_out: IdArray | None = None) -> list[Hit]:
-    """The k nearest present images of a unit vector `[dim]`, by exact score and then by id."""
+def search(
+    vector: FloatArray,
+    space: Space,
+    k: int,
+    leave_out: IdArray | None = None,
+    allowed: IdArray | None = None,
+) -> list[Hit]:
+    """The k nearest present images of a unit vector `[dim]`, by exact score and then by id.
+
+    Only of `allowed` if it is given; fewer than k come back only if there are no more.
+    """
     out = np.empty(0, dtype=np.int64) if leave_out is None else leave_out
-    proposed = _from_base(vector, space, k, out), _from_tail(vector, space, k + len(out))
-    candidates = np.setdiff1d(np.concatenate(proposed), out)  # each once, whoever proposed it
+    if allowed is not None and allowed.size <= FEW:
+        candidates = np.setdiff1d(allowed, np.union1d(out, space.catalog.absent_ids()))
+    else:
+        tail = _from_tail(vector, space, k + len(out), allowed)
+        candidates = np.union1d(_from_base(vector, space, k, out, allowed), tail)
+        if out.size:
+            candidates = np.setdiff1d(candidates, out)
     ids, vectors = space.catalog.vectors_of(space.model_id, candidates)
     scores = exact_scores(vectors, vector)
     best = np.lexsort((ids, -scores))[:k]
-    records = space.catalog.records(ids[best])
+    paths = space.catalog.paths_of(ids[best])
     return [
-        Hit(int(ids[n]), records[int(ids[n])].path, float(scores[n]))
-        for n in best
-        if int(ids[n]) in records
+        Hit(int(ids[n]), paths[int(ids[n])], float(scores[n])) for n in best if int(ids[n]) in paths
     ]
 
 
 def exact_scores(vectors: FloatArray, vector: FloatArray) -> NDArray[np.float64]:
     """Cosines `[n]` of vectors `[n, dim]` with a unit vector `[dim]`.
 
-    Summed row by row, not as a matrix product, whose last digits depend on the other rows: equal
-    vectors get equal scores, whatever else is scored.
+    Summed row by row, as einsum does, not as a matrix product, whose last digits depend on the
+    other rows: equal vectors get equal scores, whatever else is scored.
     """
     wide = vectors.astype(np.float64)
-    lengths = np.sqrt((wide * wide).sum(axis=1))
-    scores = (wide * vector.astype(np.float64)).sum(axis=1) / lengths
+    lengths = np.sqrt(np.einsum("ij,ij->i", wide, wide))
+    scores = np.einsum("ij,j->i", wide, vector.astype(np.float64)) / lengths
     clipped: NDArray[np.float64] = np.clip(scores, -1.0, 1.0)
     return clipped
 
@@ -185,24 +196,24 @@ def _given_vector(probe: VectorProbe, dimension: int) -> FloatArray:
         raise QueryError(f"the vector cannot be used: {error}") from None
 
 
-def _from_base(vector: FloatArray, space: Space, k: int, leave_out: IdArray) -> IdArray:
+def _from_base(
+    vector: FloatArray, space: Space, k: int, leave_out: IdArray, allowed: IdArray | None
+) -> IdArray:
     """Ids that the index proposes, among them the k best that it holds."""
     if space.base is None or not len(space.base.index):
         return np.empty(0, dtype=np.int64)
-    index = space.base.index
     dead = space.catalog.dead_ids(space.model_id, space.base.through_vector_id)
-    excluded = np.union1d(dead, leave_out)
-    n_wanted = min(max(MIN_CANDIDATES, 2 * k), len(index))
-    ids: IdArray = index.search(vector[None], n_wanted, excluded=excluded).ids[0]
-    return ids[ids >= 0]
+    excluded = np.union1d(dead, leave_out) if leave_out.size else dead
+    return space.base.index.propose(vector, k, allowed, excluded)
 
 
-def _from_tail(vector: FloatArray, space: Space, k: int) -> IdArray:
+def _from_tail(vector: FloatArray, space: Space, k: int, allowed: IdArray | None) -> IdArray:
     """Ids newer than the index, among them all of the k best."""
     kept_ids, kept_scores = np.empty(0, dtype=np.int64), np.empty(0, dtype=np.float32)
     for ids, scores in _tail_scores(vector, space):
-        kept_ids = np.concatenate([kept_ids, ids])
-        kept_scores = np.concatenate([kept_scores, scores])
+        is_wanted = slice(None) if allowed is None else np.isin(ids, allowed)
+        kept_ids = np.concatenate([kept_ids, ids[is_wanted]])
+        kept_scores = np.concatenate([kept_scores, scores[is_wanted]])
         if len(kept_scores) > k:
             kth = np.partition(kept_scores, -k)[-k]
             is_kept = kept_scores >= kth - STORED_ERROR
@@ -214,5 +225,6 @@ def _tail_scores(vector: FloatArray, space: Space) -> Iterator[tuple[IdArray, Fl
     """Ids and scores of the newer vectors, as float16 and a matrix product give them."""
     after = space.base.through_vector_id if space.base else 0
     for batch in space.catalog.vector_batches(space.model_id, after_vector_id=after):
-        scores: FloatArray = batch.vectors.astype(np.float32) @ vector
+        is_wide = batch.vectors.dtype == np.float32
+        scores: FloatArray = (batch.vectors if is_wide else widened(batch.vectors)) @ vector
         yield batch.image_ids, scores

@@ -16,6 +16,7 @@ import pytest
 
 from clipsearch.care.report import MAX_LISTED, Kind
 from clipsearch.errors import CatalogTooNew, NoLibrary
+from clipsearch.indexer.merge import merge, use_recipe
 from clipsearch.library import Library
 from tests.care.conftest import Ruin
 from tests.conftest import Paint
@@ -133,19 +134,19 @@ def test_an_index_file_of_another_library_is_found(
 
 def rewritten(library: Library, change: str) -> None:
     """Write a sound index file whose content is wrong."""
-    from clipsearch.index import generations, load_generation, write_generation
+    from clipsearch.index import Source, build, generations, open_one
 
     catalog = library._opened()
     model = catalog.model()
     assert model is not None
     (generation,) = generations(library.path / "index")
-    loaded = load_generation(library.path / "index", (generation, catalog.uuid, model.sha256))
+    loaded = open_one(library.path / "index", (generation, catalog.uuid, model.sha256))
     header, index = loaded  # type: ignore[misc]
-    ids = index.ids
-    vectors = index.vectors(ids)
-    index.remove(ids)
-    index.add(ids + 100 if change == "ids" else ids, vectors[::-1] if change == "swap" else vectors)
-    write_generation(library.path / "index", index, header)
+    ids, vectors = index.ids, index.vectors(index.ids)  # type: ignore[attr-defined]
+    new_ids = ids + 100 if change == "ids" else ids
+    new_vectors = vectors[::-1] if change == "swap" else vectors
+    source = Source(len(ids), lambda n: new_vectors[:n], lambda: iter([(new_ids, new_vectors)]))
+    build(library.path / "index", source, header)
 
 
 @pytest.mark.parametrize("change", ["ids", "swap"])
@@ -162,15 +163,63 @@ def test_an_index_file_rewritten_with_the_same_content_is_clean(sound: Library) 
 def test_answers_are_compared_with_an_exact_search(
     sound: Library, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from clipsearch.index import FaissIndex
+    from clipsearch.index import ExactIndex
 
-    search = FaissIndex.search
-    monkeypatch.setattr(
-        FaissIndex, "search", lambda *a, **k: search(a[0], -a[1], *a[2:], **k), raising=True
-    )
-    monkeypatch.setattr("clipsearch.query.search.MIN_CANDIDATES", 1)
+    scores = ExactIndex._scores
+    monkeypatch.setattr(ExactIndex, "_scores", lambda *a: -scores(*a), raising=True)
     monkeypatch.setattr("clipsearch.care.index_files.K", 1)
     assert kinds(sound) == {Kind.INDEX_ANSWER}
+
+
+@pytest.fixture
+def approximate(sound: Library) -> Library:
+    """The same library with an approximate index."""
+    catalog = sound._opened()
+    use_recipe(catalog, "ivf-rabitq")
+    merge(catalog, catalog.model(), sound._files)  # type: ignore[arg-type]
+    return sound
+
+
+def test_an_approximate_index_file_that_is_sound_is_clean(approximate: Library) -> None:
+    assert approximate.status().index.recipe == "ivf-rabitq"
+    found = approximate.check()
+    assert (found.n_index_files, found.findings) == (1, ())
+
+
+def test_an_approximate_index_file_that_finds_little_is_found(
+    approximate: Library, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from clipsearch.index.ivf import IvfIndex
+
+    nothing = np.empty(0, np.int64)
+    monkeypatch.setattr(IvfIndex, "propose", lambda *_: nothing, raising=True)
+    assert kinds(approximate) == {Kind.INDEX_ANSWER}
+
+
+def test_an_approximate_index_file_of_other_images_is_found(
+    approximate: Library, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from clipsearch.index.ivf import IvfIndex
+
+    ids = IvfIndex.ids.fget
+    monkeypatch.setattr(IvfIndex, "ids", property(lambda self: ids(self) + 100))  # type: ignore
+    assert kinds(approximate) == {Kind.INDEX_CONTENT}
+
+
+def test_a_repair_builds_the_kind_of_index_that_was_asked_for(approximate: Library) -> None:
+    path = index_file(approximate)
+    content = bytearray(path.read_bytes())
+    content[-1] ^= 1
+    path.write_bytes(content)
+    assert len(approximate.repair().actions) == 2
+    assert approximate.check().is_clean and approximate.status().index.recipe == "ivf-rabitq"
+
+
+def test_imported_vectors_are_sound(sound: Library) -> None:
+    vectors = np.eye(sound._opened().model().dimension, dtype=np.float32)  # type: ignore[union-attr]
+    sound.add_vectors([f"/nowhere/{n}.jpg" for n in range(len(vectors))], vectors)
+    assert sound.check(read_data=1).is_clean
+    assert sound.repair().actions == ()
 
 
 def test_a_rotten_bit_of_a_picture_is_found(sound: Library, photos: Path) -> None:

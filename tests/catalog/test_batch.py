@@ -203,7 +203,7 @@ def test_forgetting_leaves_nothing_but_dead_ids(catalog, add):
     assert catalog.counts().vectors == 1
     assert catalog.dead_ids(1, 2).tolist() == [first, bare] and catalog.forgotten_count() == 2
     with catalog.begin() as batch:
-        batch.clear_forgotten()
+        batch.clear_forgotten(batch.forgotten_ids())
         assert add(batch, b"a", 0.5) > bare  # its id is never given again
     assert catalog.forgotten_count() == 0
 

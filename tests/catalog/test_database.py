@@ -15,7 +15,8 @@ from sqlalchemy import create_engine
 from sqlalchemy.pool import NullPool
 
 from clipsearch.catalog import Catalog
-from clipsearch.catalog.database import _Connection, ensure_wal, open_engine, reading
+from clipsearch.catalog.connecting import GuardedConnection
+from clipsearch.catalog.database import ensure_wal, open_engine, reading
 from clipsearch.errors import CatalogDamaged, CatalogError, LibraryLocked
 
 
@@ -39,7 +40,7 @@ def test_readers_see_the_committed_state_while_a_batch_is_open(catalog, path, ad
 
 
 def test_a_second_writer_is_told_that_the_library_is_locked(path, add, monkeypatch):
-    monkeypatch.setattr("clipsearch.catalog.database.BUSY_SECONDS", 0.01)
+    monkeypatch.setattr("clipsearch.catalog.connecting.BUSY_SECONDS", 0.01)
     with Catalog.open(path, create=True) as first, Catalog.open(path) as second:
         with first.begin() as batch:
             add(batch, b"a")
@@ -216,12 +217,12 @@ def test_a_thousand_vectors_go_in_and_out_in_one_batch(catalog, add):
 
 @pytest.mark.parametrize("setting", ["foreign_keys", "synchronous", "busy_timeout"])
 def test_a_setting_that_sqlite_does_not_take_is_an_error(path, catalog, monkeypatch, setting):
-    class Deaf(_Connection):
+    class Deaf(GuardedConnection):
         def execute(self, statement, *parameters):
             answer = super().execute(statement, *parameters)
             return super().execute("SELECT 77") if statement == f"PRAGMA {setting}" else answer
 
-    monkeypatch.setattr("clipsearch.catalog.database._Connection", Deaf)
+    monkeypatch.setattr("clipsearch.catalog.connecting.GuardedConnection", Deaf)
     with pytest.raises(CatalogError, match=f"refuses the setting {setting}"):
         Catalog.open(path)
 
@@ -256,7 +257,7 @@ def test_a_forked_child_may_not_use_its_parents_connection(path, catalog):
 
 
 def test_the_log_shrinks_after_a_long_reader_has_ended(path, monkeypatch, add):
-    monkeypatch.setattr("clipsearch.catalog.database.WAL_BYTES", 100_000)
+    monkeypatch.setattr("clipsearch.catalog.connecting.WAL_BYTES", 100_000)
     log = path.with_name(path.name + "-wal")
     with Catalog.open(path, create=True) as catalog, Catalog.open(path) as other:
         with other.snapshot() as reader:

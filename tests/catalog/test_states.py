@@ -115,7 +115,7 @@ class States(RuleBasedStateMachine):
         self.base = self.vectors_after(0)
         self.base_id = self.catalog.last_vector_id(self.model_id)
         with self.catalog.begin() as batch:
-            batch.clear_forgotten()
+            batch.clear_forgotten(batch.forgotten_ids())
 
     def vectors_after(self, vector_id: int) -> dict[int, float]:
         batches = self.catalog.vector_batches(self.model_id, vector_id, batch_size=2)

@@ -120,7 +120,8 @@ def watch_phases(phase: PhaseByte, merge_from: int) -> None:
 
     phase.around(run, "scan_folders", "scan")
     phase.around(run, "apply_scans", "read")
-    phase.around(clipsearch.index, "write_generation", "write index")
+    for name in ("build", "extend"):
+        phase.around(clipsearch.index, name, "write index")
     phase.around(clipsearch.index, "prune_generations", "prune")
     # Small libraries would never get an index file.
     merge.is_merge_due = partial(merge.is_merge_due, merge_from=merge_from)

@@ -39,7 +39,7 @@ MOMENTS = {
     "loading the model": ("clipsearch.library_model", "LibraryModel.load"),
     "encoding": ("tests.fakes", "ColourEncoder.encode_pixels"),
     "writing a batch": ("clipsearch.indexer.commit", "Committer.write"),
-    "merging": ("clipsearch.index.faiss", "FaissIndex.to_bytes"),
+    "merging": ("clipsearch.index.exact", "ExactWriter.finish"),
 }
 ROOT = Path(__file__).resolve().parents[2]
 INTERRUPTED = "interrupted; nothing that was finished is lost\n"

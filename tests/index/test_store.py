@@ -7,50 +7,57 @@ import struct
 from dataclasses import replace
 from pathlib import Path
 
+import faiss
 import numpy as np
 import pytest
 
 from clipsearch.errors import VectorIndexError
 from clipsearch.index import (
-    FaissIndex,
+    ExactIndex,
     GenerationHeader,
     Refusal,
     RefusalReason,
     generation_path,
     generations,
+    open_index,
     prune_generations,
-    read_generation,
     read_header,
     store,
     write_generation,
 )
-from clipsearch.vectors import normalise
+from clipsearch.index.exact import ExactWriter
+from clipsearch.index.store import OPENING_BYTES, Sink
+from clipsearch.vectors import FloatArray, normalise
 
 MODEL = "ab" * 32
+DIMENSION = 8
 LIBRARY = "8f7c1d0e-0000-4000-8000-000000000001"
 
 
-def index_of(n: int = 20, dimension: int = 8) -> FaissIndex:
-    index = FaissIndex(dimension)
-    index.add(np.arange(n), normalise(np.random.default_rng(n).standard_normal((n, dimension))))
-    return index
-
-
-def header_of(index: FaissIndex, generation: int = 1) -> GenerationHeader:
+def header_of(n: int = 20, generation: int = 1) -> GenerationHeader:
     return GenerationHeader(
         generation=generation,
-        count=len(index),
-        dimension=index.dimension,
+        count=n,
+        dimension=DIMENSION,
         library_uuid=LIBRARY,
         model_sha256=MODEL,
-        recipe=index.recipe,
+        recipe="exact",
         through_vector_id=1234,
     )
 
 
+def vectors_of(n: int) -> FloatArray:
+    return normalise(np.random.default_rng(n).standard_normal((n, DIMENSION)))
+
+
 def written(folder: Path, generation: int = 1, n: int = 20) -> Path:
-    index = index_of(n)
-    return write_generation(folder, index, header_of(index, generation))
+    def write(sink: Sink) -> GenerationHeader:
+        writer = ExactWriter(DIMENSION, sink.write)
+        writer.add(np.arange(n), vectors_of(n))
+        writer.finish()
+        return header_of(n, generation)
+
+    return write_generation(folder, generation, write)
 
 
 def read(
@@ -58,9 +65,7 @@ def read(
 ) -> tuple[int | None, list[Refusal]]:
     """The generation that was read and what was passed over."""
     refusals: list[Refusal] = []
-    found = read_generation(
-        folder, library_uuid=library, model_sha256=model, on_refusal=refusals.append
-    )
+    found = open_index(folder, library_uuid=library, model_sha256=model, on_refusal=refusals.append)
     return (found[0].generation if found else None), refusals
 
 
@@ -73,16 +78,15 @@ def reason(folder: Path, model: str = MODEL) -> RefusalReason:
 
 
 def test_what_is_written_is_read(tmp_path: Path) -> None:
-    index = index_of()
-    path = write_generation(tmp_path / "index", index, header_of(index))
+    path = written(tmp_path / "index")
     assert path == tmp_path / "index" / "base-1.idx"
-    found = read_generation(
+    found = open_index(
         tmp_path / "index", library_uuid=LIBRARY, model_sha256=MODEL, on_refusal=pytest.fail
     )
     assert found is not None
     header, loaded = found
-    assert header == header_of(index)
-    assert loaded.to_bytes() == index.to_bytes()
+    assert header == header_of() and isinstance(loaded, ExactIndex)
+    assert loaded.propose(vectors_of(20)[7], 1).tolist() == [7]
 
 
 def test_an_empty_index_is_written_and_read(tmp_path: Path) -> None:
@@ -116,7 +120,7 @@ def test_a_damaged_newest_falls_back_to_the_one_before(tmp_path: Path) -> None:
 def test_cut_off_at_any_place_it_is_refused(tmp_path: Path) -> None:
     path = written(tmp_path, n=3)
     whole = path.read_bytes()
-    for length in range(len(whole)):
+    for length in [*range(0, OPENING_BYTES, 61), *range(OPENING_BYTES - 40, len(whole))]:
         path.write_bytes(whole[:length])
         assert reason(tmp_path) is RefusalReason.TRUNCATED, length
 
@@ -124,7 +128,8 @@ def test_cut_off_at_any_place_it_is_refused(tmp_path: Path) -> None:
 def test_any_flipped_bit_is_noticed(tmp_path: Path) -> None:
     path = written(tmp_path, n=3)
     whole = path.read_bytes()
-    for place in range(len(whole)):
+    places = [*range(600), *range(600, OPENING_BYTES, 97), *range(OPENING_BYTES - 40, len(whole))]
+    for place in places:
         damaged = bytearray(whole)
         damaged[place] ^= 1 << place % 8
         path.write_bytes(damaged)
@@ -145,7 +150,7 @@ def test_a_foreign_file_is_called_so(tmp_path: Path, content: bytes) -> None:
 
 
 def test_an_index_that_faiss_wrote_itself_is_foreign(tmp_path: Path) -> None:
-    generation_path(tmp_path, 1).write_bytes(index_of().to_bytes())
+    faiss.write_index(faiss.IndexFlatIP(8), str(generation_path(tmp_path, 1)))
     assert reason(tmp_path) is RefusalReason.FOREIGN
 
 
@@ -169,7 +174,7 @@ def test_the_header_of_the_newest_file_can_be_read_alone(tmp_path: Path) -> None
     damaged[-1] ^= 1  # in the content, at which nobody looks
     path.write_bytes(damaged)
     header = read_header(tmp_path, library_uuid=LIBRARY, model_sha256=MODEL)
-    assert header == header_of(index_of(30), 2)
+    assert header == header_of(30, 2)
 
 
 @pytest.mark.parametrize("length", [0, 10, 40, -1])
@@ -197,9 +202,16 @@ def test_a_newer_format_is_left_to_newer_versions(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with monkeypatch.context() as newer:
-        newer.setattr(store, "FORMAT", 2)
+        newer.setattr(store, "FORMAT", 3)
         written(tmp_path)
     assert reason(tmp_path) is RefusalReason.NEWER_FORMAT
+
+
+def test_an_older_format_is_built_anew(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with monkeypatch.context() as older:
+        older.setattr(store, "FORMAT", 1)
+        written(tmp_path)
+    assert reason(tmp_path) is RefusalReason.OLDER_FORMAT
 
 
 def test_a_huge_header_asks_for_no_memory(tmp_path: Path) -> None:
@@ -209,11 +221,13 @@ def test_a_huge_header_asks_for_no_memory(tmp_path: Path) -> None:
     assert reason(tmp_path) is RefusalReason.DAMAGED
 
 
-def test_a_right_digest_over_wrong_content_is_refused(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(FaissIndex, "to_bytes", lambda self: b"IxMpnonsense")
-    written(tmp_path)
+@pytest.mark.parametrize("recipe", ["exact", "ivf-rabitq", "of another version"])
+def test_a_right_digest_over_wrong_content_is_refused(tmp_path: Path, recipe: str) -> None:
+    def write(sink: Sink) -> GenerationHeader:
+        sink.write(b"IxMpnonsense")
+        return replace(header_of(), recipe=recipe)
+
+    write_generation(tmp_path, 1, write)
     assert reason(tmp_path) is RefusalReason.DAMAGED
 
 
@@ -227,10 +241,13 @@ def test_pipes_folders_and_dangling_links_do_not_stop_a_reader(tmp_path: Path) -
     assert {r.reason for r in refusals} == {RefusalReason.FOREIGN}
 
 
-def test_a_header_that_does_not_fit_is_refused_before_writing(tmp_path: Path) -> None:
-    index = index_of()
-    with pytest.raises(VectorIndexError, match="21 vectors of 8 dimensions, the index has 20"):
-        write_generation(tmp_path, index, replace(header_of(index), count=21))
+def test_whoever_is_interrupted_while_writing_leaves_nothing(tmp_path: Path) -> None:
+    def write(sink: Sink) -> GenerationHeader:
+        sink.write(b"a beginning")
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        write_generation(tmp_path, 1, write)
     assert list(tmp_path.iterdir()) == []
 
 
@@ -275,8 +292,9 @@ def test_pruning_removes_other_generations_and_leftovers_only(tmp_path: Path) ->
         written(tmp_path, generation)
     (tmp_path / ".base-4.idx.99999.tmp").write_bytes(b"half")
     (tmp_path / "notes.txt").touch()
-    removed = prune_generations(tmp_path, keep=[3])
-    assert sorted(p.name for p in removed) == [".base-4.idx.99999.tmp", "base-1.idx", "base-2.idx"]
+    assert len(prune_generations(tmp_path, keep=[2, 3])) == 1  # somebody may be writing
+    removed = prune_generations(tmp_path, keep=[3], leftovers=True)
+    assert sorted(p.name for p in removed) == [".base-4.idx.99999.tmp", "base-2.idx"]
     assert sorted(p.name for p in tmp_path.iterdir()) == ["base-3.idx", "notes.txt"]
     assert read(tmp_path) == (3, [])
     assert prune_generations(tmp_path / "missing", keep=[]) == []

@@ -6,6 +6,7 @@ import os
 import shutil
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from clipsearch.errors import FolderError
@@ -51,6 +52,18 @@ def test_when_more_than_half_are_gone_nothing_is_written(nine: Library, photos: 
     assert state(nine) == before
     assert nine.index(photos, allow_missing=True).missing == 5
     assert nine.status().n_missing == 5
+
+
+def test_pictures_whose_vectors_were_imported_are_not_lost(nine: Library, photos: Path) -> None:
+    vectors = np.tile(np.eye(4, dtype=np.float32), (5, 1))
+    nine.add_vectors([photos / f"elsewhere/{n}.jpg" for n in range(20)], vectors)
+    assert nine.index(photos).missing == 0
+    remove(photos, 0, 1, 2, 3)
+    assert nine.index(photos).missing == 4
+    remove(photos, 4, 5, 6)  # of the five that are left, and not of 25
+    with pytest.raises(FolderError, match="of the 5 files"):
+        nine.index(photos)
+    assert nine.status().n_images == 25 and nine.errors() == []
 
 
 def test_what_was_missing_before_is_not_lost_again(nine: Library, photos: Path) -> None:

@@ -6,15 +6,28 @@ import threading
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 
+from clipsearch.care.leftovers import remove_leftovers
 from clipsearch.catalog import Catalog, ModelRecord
+from clipsearch.errors import VectorIndexError
 from clipsearch.index import generations
-from clipsearch.indexer.merge import MERGE_FROM, drop_unusable, is_merge_due, merge
+from clipsearch.index.ivf import Effort
+from clipsearch.indexer.lock import merge_lock
+from clipsearch.indexer.merge import (
+    MERGE_FROM,
+    drop_unusable,
+    is_merge_due,
+    merge,
+    merge_if_due,
+    use_recipe,
+)
+from clipsearch.indexer.report import Tally
 from clipsearch.query.base import Base, BaseFiles, Coverage
 from clipsearch.query.search import Hit, Space, exact_scores, search
 from clipsearch.vectors import FloatArray, normalise
@@ -69,6 +82,11 @@ def shelf(tmp_path: Path) -> Iterator[Shelf]:
 
 def random_vectors(n: int) -> FloatArray:
     return normalise(RANDOM.normal(size=(n, DIMENSION)))
+
+
+def covered(shelf: Shelf) -> tuple[str, int, int, int]:
+    found = shelf.files.coverage(shelf.catalog, shelf.model)
+    return found.recipe, found.n_base, found.n_dead, found.n_tail
 
 
 def check(shelf: Shelf, k: int = 25) -> None:
@@ -221,7 +239,7 @@ def test_an_index_file_outlives_the_newest_of_its_vectors(shelf: Shelf) -> None:
         write.remove_vectors(ids[-3:])
         for image_id in ids[-3:]:
             write.update_image(image_id, state="unreadable", reason="broken")
-    assert shelf.files.coverage(shelf.catalog, shelf.model) == Coverage("flat", 30, 3, 0)
+    assert covered(shelf) == ("exact", 30, 3, 0)
     assert shelf.files.base(shelf.catalog, shelf.model) is not None
     check(shelf)
 
@@ -235,9 +253,8 @@ def test_the_ids_of_the_index_are_those_of_the_images(shelf: Shelf) -> None:
     base = shelf.files.base(shelf.catalog, shelf.model)
     assert base is not None
     vector = random_vectors(1)
-    found = base.index.search(vector, 20).ids[0].tolist()
-    assert found == [hit.image_id for hit in shelf.search(vector[0], 20)]
-    assert sorted(found) == ids
+    assert sorted(base.index.propose(vector[0], 20)) == ids
+    assert sorted(hit.image_id for hit in shelf.search(vector[0], 20)) == ids
 
 
 def test_threads_that_come_together_read_the_index_file_once(
@@ -267,7 +284,7 @@ def test_merging_keeps_one_file_and_counts_what_is_outside(shelf: Shelf) -> None
     shelf.add(random_vectors(5))
     with shelf.catalog.begin() as write:
         write.mark_missing(ids[:2])
-    assert shelf.files.coverage(shelf.catalog, shelf.model) == Coverage("flat", 30, 2, 5)
+    assert covered(shelf) == ("exact", 30, 2, 5)
 
 
 @pytest.mark.parametrize(
@@ -275,12 +292,172 @@ def test_merging_keeps_one_file_and_counts_what_is_outside(shelf: Shelf) -> None
     [
         (Coverage("none", 0, 0, MERGE_FROM), False),
         (Coverage("none", 0, 0, MERGE_FROM + 1), True),
-        (Coverage("flat", 10**6, 0, 90_000), False),
-        (Coverage("flat", 10**6, 20_000, 90_000), True),
+        (Coverage("ivf-rabitq", 10**6, 0, 20_000), False),
+        (Coverage("ivf-rabitq", 10**6, 1, 20_000), True),
     ],
 )
 def test_a_merge_is_due_when_it_pays(covered: Coverage, is_due: bool) -> None:
     assert is_merge_due(covered) is is_due
+
+
+def test_a_merge_is_due_when_the_user_wants_another_kind() -> None:
+    assert is_merge_due(Coverage("none", 0, 0, 5), "exact")
+    assert is_merge_due(Coverage("exact", 5, 0, 0), "ivf-rabitq")
+    assert not is_merge_due(Coverage("exact", 5, 0, 0), "exact")
+    assert not is_merge_due(Coverage("none", 0, 0, 0), "exact")
+
+
+@pytest.fixture(params=["exact", "ivf-rabitq"])
+def kind(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
+    """A recipe; the approximate index is told to search so hard that it must find everything."""
+    monkeypatch.setattr("clipsearch.index.recall.LADDER", (Effort(10**6, 10**6),))
+    return str(request.param)
+
+
+def test_every_kind_of_index_gives_what_a_plain_scan_gives(shelf: Shelf, kind: str) -> None:
+    ids = shelf.add(random_vectors(600))
+    use_recipe(shelf.catalog, kind)
+    merge(shelf.catalog, shelf.model, shelf.files)
+    assert covered(shelf) == (kind, 600, 0, 0)
+    check(shelf)
+    shelf.add(random_vectors(50))
+    with shelf.catalog.begin() as write:
+        write.mark_missing(ids[:100])
+        write.put_vectors(shelf.model.model_id, ids[100:150], random_vectors(50))
+    check(shelf)
+    merge(shelf.catalog, shelf.model, shelf.files)  # the approximate one is extended, not rebuilt
+    assert covered(shelf) == (kind, 550, 0, 0)
+    check(shelf)
+    with shelf.catalog.begin() as write:
+        write.mark_present(ids[:70])
+    check(shelf)
+
+
+def test_a_library_that_doubled_is_trained_anew(shelf: Shelf) -> None:
+    use_recipe(shelf.catalog, "ivf-rabitq")
+    for n, n_trained in ((200, 200), (199, 200), (2, 401)):
+        shelf.add(random_vectors(n))
+        merge(shelf.catalog, shelf.model, shelf.files)
+        header = shelf.files.header(shelf.catalog, shelf.model)
+        assert header is not None and header.n_trained == n_trained
+
+
+def test_a_damaged_file_is_not_extended_but_built_anew(shelf: Shelf) -> None:
+    use_recipe(shelf.catalog, "ivf-rabitq")
+    shelf.add(random_vectors(300))
+    path = merge(shelf.catalog, shelf.model, shelf.files)
+    content = bytearray(path.read_bytes())
+    content[-1] ^= 1
+    path.write_bytes(content)
+    merge(shelf.catalog, shelf.model, shelf.files)
+    assert covered(shelf) == ("ivf-rabitq", 300, 0, 0)
+    check(shelf)
+
+
+def test_indexing_goes_on_while_a_merge_is_under_way(shelf: Shelf, kind: str) -> None:
+    ids = shelf.add(random_vectors(400))
+    use_recipe(shelf.catalog, kind)
+
+    def meddle(n_done: int, n_total: int) -> None:
+        with shelf.catalog.begin() as write:
+            write.mark_missing(ids[n_done % 100 : n_done % 100 + 20])
+            write.mark_present(ids[:10])
+            write.put_vectors(shelf.model.model_id, ids[300:310], random_vectors(10))
+        shelf.add(random_vectors(5))
+
+    merge(shelf.catalog, shelf.model, shelf.files, meddle)
+    check(shelf)
+
+
+def test_who_is_forgotten_during_a_merge_stays_among_the_dead(shelf: Shelf, kind: str) -> None:
+    ids = shelf.add(random_vectors(400))
+    use_recipe(shelf.catalog, kind)
+    with shelf.catalog.begin() as write:
+        write.forget(ids[:5])
+
+    def forget(n_done: int, n_total: int) -> None:
+        if n_done:
+            with shelf.catalog.begin() as write:
+                write.forget(ids[100:110])
+
+    merge(shelf.catalog, shelf.model, shelf.files, forget)
+    assert shelf.catalog.forgotten_ids().tolist() == ids[100:110]
+    check(shelf)
+    merge(shelf.catalog, shelf.model, shelf.files)
+    assert shelf.catalog.forgotten_count() == 0
+    check(shelf)
+
+
+def test_a_file_of_a_model_that_was_changed_meanwhile_is_not_published(shelf: Shelf) -> None:
+    shelf.add(random_vectors(50))
+    other = replace(shelf.model, preprocessing={"crop": "none"})
+
+    def change(n_done: int, n_total: int) -> None:
+        with shelf.catalog.begin() as write:
+            write.set_model(other, replace=True)
+
+    with pytest.raises(VectorIndexError, match="another one"):
+        merge(shelf.catalog, shelf.model, shelf.files, change)
+    assert list(shelf.files.folder.iterdir()) == []
+
+
+def test_a_file_that_is_being_written_is_no_leftover(shelf: Shelf) -> None:
+    shelf.add(random_vectors(50))
+
+    def tidy(n_done: int, n_total: int) -> None:
+        assert remove_leftovers(shelf.folder, shelf.files.folder) == []
+
+    with merge_lock(shelf.folder):
+        merge(shelf.catalog, shelf.model, shelf.files, tidy)
+    check(shelf)
+
+
+def test_a_merge_that_is_interrupted_leaves_the_old_file(shelf: Shelf, kind: str) -> None:
+    use_recipe(shelf.catalog, kind)
+    shelf.add(random_vectors(300))
+    merge(shelf.catalog, shelf.model, shelf.files)
+    shelf.add(random_vectors(300))
+
+    def interrupt(n_done: int, n_total: int) -> None:
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        merge(shelf.catalog, shelf.model, shelf.files, interrupt)
+    assert [path.name for path in shelf.files.folder.iterdir()] == ["base-1.idx"]
+    check(shelf)
+
+
+def test_one_merges_and_the_other_does_not_wait(shelf: Shelf) -> None:
+    shelf.add(random_vectors(10))
+    use_recipe(shelf.catalog, "exact")
+    with merge_lock(shelf.folder) as is_mine:
+        assert is_mine
+        merge_if_due(shelf.catalog, shelf.model, shelf.files, Tally())
+        assert not shelf.files.has_files()
+    for _ in range(2):
+        merge_if_due(shelf.catalog, shelf.model, shelf.files, Tally())
+        assert generations(shelf.files.folder) == [1]
+
+
+@pytest.mark.parametrize("few", [0, 10**6])
+def test_a_filter_gives_what_brute_force_gives_among_the_allowed(
+    shelf: Shelf, kind: str, few: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("clipsearch.query.search.FEW", few)
+    ids = shelf.add(random_vectors(500))
+    use_recipe(shelf.catalog, kind)
+    merge(shelf.catalog, shelf.model, shelf.files)
+    ids += shelf.add(random_vectors(50))
+    with shelf.catalog.begin() as write:
+        write.mark_missing(ids[:30])
+    for n_allowed in (0, 1, 7, 60, 400):
+        allowed = np.sort(RANDOM.permutation(ids)[:n_allowed])
+        for vector in random_vectors(3):
+            expected = [n for n, _ in shelf.brute_force(vector, 999) if n in allowed][:20]
+            base = shelf.files.base(shelf.catalog, shelf.model)
+            space = Space(shelf.catalog, shelf.model.model_id, base)
+            hits = search(vector, space, 20, allowed=allowed)
+            assert [hit.image_id for hit in hits] == expected
 
 
 def test_equal_vectors_have_equal_scores_whatever_stands_beside_them() -> None:

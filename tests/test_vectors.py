@@ -1,0 +1,21 @@
+"""Unit-vector maths: the quick way is the plain way."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from clipsearch.vectors import widened
+
+
+def test_every_finite_half_becomes_the_same_number_in_float32() -> None:
+    half = np.arange(2**16, dtype=np.uint16).view(np.float16)
+    half = half[np.isfinite(half)]
+    wide = widened(half.reshape(2, -1))
+    assert wide.dtype == np.float32
+    expected = half.reshape(2, -1).astype(np.float32)
+    assert wide.view(np.int32).tolist() == expected.view(np.int32).tolist()  # -0 too
+
+
+def test_widening_leaves_its_input_alone_and_takes_read_only_ones() -> None:
+    half = np.frombuffer(np.ones(4, dtype=np.float16).tobytes(), dtype="<f2")
+    assert widened(half).tolist() == [1, 1, 1, 1] and half.tolist() == [1, 1, 1, 1]
