@@ -48,6 +48,11 @@ class StoredVector:
     vector: bytes
     crc32: int
 
+    @property
+    def is_whole(self) -> bool:
+        numbers = (self.vector_id, self.image_id, self.model_id, self.crc32)
+        return isinstance(self.vector, bytes) and all(isinstance(n, int) for n in numbers)
+
 
 class Inspection(Snapshot):
     """One state of a catalog, looked at with distrust. Raises CatalogDamaged where SQLite does."""
@@ -144,6 +149,8 @@ def uuid_without_log(path: Path) -> str | None:
 
     A log that changes it belongs to another library.
     """
+    if not path.is_file():  # opening a FIFO for reading waits for ever
+        return None
     address = f"{path.absolute().as_uri()}?mode=ro&immutable=1"
     try:
         with closing(sqlite3.connect(address, uri=True)) as connection:
