@@ -20,6 +20,7 @@ from sqlalchemy.pool import StaticPool
 from clipsearch.catalog.database import let_go, open_engine, reading
 from clipsearch.catalog.reads import Snapshot
 from clipsearch.catalog.tables import Base, FolderRow, ImageRow, ModelRow, VectorRow
+from clipsearch.errors import CatalogDamaged
 from clipsearch.vectors import IdArray
 
 N_PROBLEMS = 100  # of SQLite's own checks; whoever has more of them does not want to read them all
@@ -116,7 +117,10 @@ class Inspection(Snapshot):
         """The length of a vector of every model, by its id."""
         with self._reading() as connection:
             rows = connection.execute(select(ModelRow.model_id, ModelRow.dimension))
-            return {model_id: dimension for model_id, dimension in rows}
+            found = {model_id: dimension for model_id, dimension in rows}
+        if not all(isinstance(dimension, int) for dimension in found.values()):
+            raise CatalogDamaged(f"{self.path} has a model whose vectors have no length")
+        return found
 
     def stored_vectors(self, batch_size: int = 4096) -> Iterator[list[StoredVector]]:
         """Every vector of every model, oldest first, streamed."""

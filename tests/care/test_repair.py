@@ -290,7 +290,7 @@ def test_of_a_catalog_that_was_cut_off_the_rest_is_salvaged(sound: Library, phot
     assert sound.status().n_images == 8 and sound.check(1).is_clean
 
 
-@pytest.mark.parametrize("seed", [0, 2, 3, 5, 7, 11])
+@pytest.mark.parametrize("seed", [0, 1, 2, 3, 5, 7])
 def test_whatever_pages_are_ruined_a_repair_ends_and_leaves_a_sound_library(
     sound: Library, seed: int
 ) -> None:
