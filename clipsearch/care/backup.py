@@ -48,6 +48,8 @@ def backup(
         raise NoLibrary(f"there is no library at {catalog_file}: index a folder to make one")
     target = target.absolute()
     _check_target(catalog_file, target, force)
+    if not catalog_file.stat().st_size:
+        raise NoLibrary(f"{catalog_file} is empty: index a folder to make a library there")
     told = Findings(on_progress)
     copy_catalog(catalog_file, target, lambda done, total: told.tell("copy", done, total))
     with inspecting(target) as copied:
@@ -59,8 +61,15 @@ def backup(
 def _check_target(catalog_file: Path, target: Path, force: bool) -> None:
     if target.is_dir():
         raise CatalogError(f"{target} is a folder: name a file to copy to")
+    if not target.parent.is_dir():
+        raise CatalogError(f"there is no folder {target.parent}: make it, or name another place")
     if target.exists() and os.path.samefile(target, catalog_file):
         raise CatalogError(f"{target} is the library itself: name another file to copy to")
+    if target.exists() and not target.is_file():  # a file would take the place of the device
+        raise CatalogError(f"{target} is not a regular file: name a file to copy to")
+    if target.parent.resolve().is_relative_to(catalog_file.parent.resolve()):
+        # It might be the log, the lock or an index file, and would be lost with the library.
+        raise CatalogError(f"{target} is inside the library: name a file outside of it")
     if os.path.lexists(target) and not force:
         raise CatalogError(f"{target} exists already: name another file, or add --force")
     for ending in ("-wal", "-shm", "-journal"):

@@ -80,8 +80,10 @@ def vector_flaws(
     """The rows that are no vectors as the library keeps them, and what is wrong with each."""
     from clipsearch.catalog.blobs import flaws
 
-    found = []
-    by_model = sorted(rows, key=lambda row: row.model_id)
+    rows = list(rows)
+    # A torn page gives NULL, or a value of another type, where the tables allow none.
+    found = [(row, "is not a whole row") for row in rows if not row.is_whole]
+    by_model = sorted((row for row in rows if row.is_whole), key=lambda row: row.model_id)
     for model_id, group in groupby(by_model, key=lambda row: row.model_id):
         mine = list(group)
         if model_id not in dimensions:
@@ -121,7 +123,7 @@ def _check_vectors(state: Inspection, findings: Findings) -> None:
     n_done = 0
     for rows in state.stored_vectors():
         wrong = vector_flaws(rows, dimensions)
-        paths = state.records([row.image_id for row, _ in wrong]) if wrong else {}
+        paths = state.records([row.image_id for row, _ in wrong if row.is_whole]) if wrong else {}
         for row, what in wrong:
             record = paths.get(row.image_id)
             where = record.path if record else f"image {row.image_id}"

@@ -16,7 +16,13 @@ from clipsearch.care.check import vector_flaws
 from clipsearch.care.index_files import judged
 from clipsearch.care.quarantine import Quarantine
 from clipsearch.care.report import Findings, OnCheckProgress
-from clipsearch.errors import CatalogDamaged, CatalogError, NoLibrary, VectorIndexError
+from clipsearch.errors import (
+    CatalogDamaged,
+    CatalogError,
+    LibraryLocked,
+    NoLibrary,
+    VectorIndexError,
+)
 from clipsearch.indexer.merge import merge
 
 if TYPE_CHECKING:
@@ -104,25 +110,40 @@ def _repair_log(work: _Repair) -> None:
 
 def _repair_catalog(work: _Repair) -> bool:
     """Returns whether there is a catalog in the end."""
+    from clipsearch.catalog import Catalog
+
     try:
-        _mend(work)
-        if not _page_problems(work.file):
+        Catalog.open(work.file).close()  # brings an older version's file up to date
+        if _is_mended(work):
             return True
     except CatalogDamaged:
         pass
     if not _salvage(work):
         return False
+    Catalog.open(work.file).close()  # gives the new file its write-ahead log
     _mend(work)
     return True
 
 
+def _is_mended(work: _Repair) -> bool:
+    """Mend what can be mended in place. Returns whether that was all."""
+    try:
+        _mend(work)
+    except (CatalogDamaged, LibraryLocked):
+        raise
+    except CatalogError:
+        # Damaged pages also show as rows that contradict each other.
+        if not _page_problems(work.file):
+            raise
+        return False
+    return not _page_problems(work.file)
+
+
 def _mend(work: _Repair) -> None:
     """Put right what is wrong in single rows, in one transaction."""
-    from clipsearch.catalog import Catalog
     from clipsearch.catalog.amendments import amending
     from clipsearch.catalog.inspection import inspecting
 
-    Catalog.open(work.file).close()  # brings an older version's file up to date
     with inspecting(work.file) as state:
         if state.schema_problems():
             raise CatalogDamaged(f"{work.file} has other tables than it should")

@@ -89,6 +89,8 @@ def meaning(path: Path, error: BaseException | None) -> CatalogError:
         return LibraryLocked(
             f"{path} is being written by another process: try again when it has finished"
         )
+    if str(error).startswith("Could not decode to UTF-8"):  # the driver's, without a name
+        return not_text(path)
     kind = CatalogDamaged if name.startswith(_DAMAGED) else CatalogError
     for beginning, words in _MEANINGS.items():
         if name.startswith(beginning):

@@ -81,7 +81,7 @@ def _copy_pages(source: Path, partial: Path, on_pages: OnPages | None) -> None:
     try:
         with (
             closing(connect(source, foreign_keys=False)) as old,
-            closing(sqlite3.connect(partial, isolation_level=None)) as new,
+            closing(_new_file(partial)) as new,
         ):
             # In an open transaction the copy is of one state, whatever is committed meanwhile, and
             # need not begin again.
@@ -98,6 +98,13 @@ def _copy_pages(source: Path, partial: Path, on_pages: OnPages | None) -> None:
                 )
     except sqlite3.Error as error:
         raise meaning(where, error) from error
+
+
+def _new_file(partial: Path) -> sqlite3.Connection:
+    try:
+        return sqlite3.connect(partial, isolation_level=None)
+    except sqlite3.Error as error:
+        raise meaning(partial, error) from error
 
 
 def _counts(connection: sqlite3.Connection) -> list[int]:

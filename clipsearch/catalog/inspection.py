@@ -20,6 +20,7 @@ from sqlalchemy.pool import StaticPool
 from clipsearch.catalog.database import let_go, open_engine, reading
 from clipsearch.catalog.reads import Snapshot
 from clipsearch.catalog.tables import Base, FolderRow, ImageRow, ModelRow, VectorRow
+from clipsearch.errors import CatalogDamaged
 from clipsearch.vectors import IdArray
 
 N_PROBLEMS = 100  # of SQLite's own checks; whoever has more of them does not want to read them all
@@ -47,6 +48,11 @@ class StoredVector:
     model_id: int
     vector: bytes
     crc32: int
+
+    @property
+    def is_whole(self) -> bool:
+        numbers = (self.vector_id, self.image_id, self.model_id, self.crc32)
+        return isinstance(self.vector, bytes) and all(isinstance(n, int) for n in numbers)
 
 
 class Inspection(Snapshot):
@@ -111,7 +117,10 @@ class Inspection(Snapshot):
         """The length of a vector of every model, by its id."""
         with self._reading() as connection:
             rows = connection.execute(select(ModelRow.model_id, ModelRow.dimension))
-            return {model_id: dimension for model_id, dimension in rows}
+            found = {model_id: dimension for model_id, dimension in rows}
+        if not all(isinstance(dimension, int) for dimension in found.values()):
+            raise CatalogDamaged(f"{self.path} has a model whose vectors have no length")
+        return found
 
     def stored_vectors(self, batch_size: int = 4096) -> Iterator[list[StoredVector]]:
         """Every vector of every model, oldest first, streamed."""
@@ -144,6 +153,8 @@ def uuid_without_log(path: Path) -> str | None:
 
     A log that changes it belongs to another library.
     """
+    if not path.is_file():  # opening a FIFO for reading waits for ever
+        return None
     address = f"{path.absolute().as_uri()}?mode=ro&immutable=1"
     try:
         with closing(sqlite3.connect(address, uri=True)) as connection:

@@ -5,6 +5,7 @@ In: a path. Out: a file whose tables are those of `tables.py`. Alembic is import
 
 from __future__ import annotations
 
+import re
 import threading
 import uuid
 from collections.abc import Sequence
@@ -20,6 +21,8 @@ from clipsearch.catalog.database import ensure_wal, open_engine, reading, writin
 from clipsearch.catalog.quick import APPLICATION_ID
 from clipsearch.catalog.tables import LibraryRow
 from clipsearch.errors import CatalogDamaged, CatalogError, CatalogTooNew, NoLibrary
+
+_REVISION = re.compile(r"[0-9]{4}(?![0-9])")  # how every name of a schema begins
 
 # Alembic keeps the migration that is running in one place per process.
 _ALEMBIC = threading.Lock()
@@ -79,6 +82,11 @@ def _revision(connection: Connection, path: Path, schema: Schema) -> str | None:
             "clipsearch repair"
         )
     if found not in schema.revisions:
+        if not (_REVISION.match(str(found)) and str(found) > schema.head):
+            raise CatalogDamaged(
+                f"{path} says that it has the schema {found!r}, which there never was: restore it "
+                "from a copy, or run clipsearch repair"
+            )
         raise CatalogTooNew(
             f"{path} was made by a newer version of clipsearch (its schema is {found}, the newest "
             f"known here {schema.head}): upgrade clipsearch, or choose another library"

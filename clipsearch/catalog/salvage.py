@@ -78,6 +78,10 @@ def _open(path: Path) -> sqlite3.Connection:
     connection.text_factory = lambda raw: raw.decode("utf-8", "backslashreplace")
     with suppress(*_UNREADABLE):
         connection.execute("PRAGMA cell_size_check = 1")
+    with suppress(*_UNREADABLE):
+        # Otherwise SQLite reads nothing at all of a file that is shorter than its header says, or
+        # of one in which the definition of a single table is damaged.
+        connection.execute("PRAGMA writable_schema = 1")
     return connection
 
 
@@ -122,6 +126,8 @@ def _rows(old: sqlite3.Connection, table: str, columns: str, done: Salvaged) -> 
         first, end = pending.pop()
         try:
             for row in old.execute(statement, (first, end)):
+                if not first <= row[0] <= end:  # damaged pages may lead back to earlier ones
+                    raise sqlite3.DatabaseError("rows are out of order")
                 yield row[1:]
                 first = row[0] + 1
         except _UNREADABLE:

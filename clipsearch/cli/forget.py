@@ -9,7 +9,7 @@ import typer
 
 from clipsearch.cli import render
 from clipsearch.cli.opening import open_library
-from clipsearch.cli.options import ExitCode, JsonOption, LibraryOption, given_path
+from clipsearch.cli.options import ExitCode, JsonOption, LibraryOption, WaitOption, given_path
 
 
 def forget(
@@ -25,6 +25,7 @@ def forget(
     missing: Annotated[
         bool, typer.Option("--missing", help="Only files that are missing; without PATH all those.")
     ] = False,
+    wait: WaitOption = False,
     library: LibraryOption = None,
     as_json: JsonOption = False,
 ) -> int:
@@ -35,7 +36,8 @@ def forget(
     if not (paths or missing):
         raise typer.BadParameter("name what to forget: PATH, or --missing")
     with open_library(library) as opened:
-        done = opened.forget(*(paths or ()), only_missing=missing)
+        waiting = render.waiting if wait else None
+        done = opened.forget(*(paths or ()), only_missing=missing, on_wait=waiting)
     if as_json:
         not_found = [render.path_fields(path) for path in done.not_found]
         render.json_object({"forgotten": done.n_files, "not_found": not_found})

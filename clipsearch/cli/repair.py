@@ -29,7 +29,10 @@ def repair(
         for action in done.actions or ("nothing to repair",):
             render.text(render.printable(action))
     if done.needs_index:
-        render.note("run clipsearch index with your folders now: it encodes again what is missing")
+        render.note(
+            "run clipsearch index with your folders now, with --model if it was not the default: "
+            "it encodes again what is missing"
+        )
     return ExitCode.DONE
 
 

@@ -36,7 +36,7 @@ def refuse_losses(scans: Sequence[FolderScan]) -> None:
             raise FolderError(
                 f"of the {scan.n_known:,} files that the library knows in "
                 f"{shown(scan.place.folder)}, {n_lost:,} are not there now: mount the drive, or "
-                "confirm that they are gone with --yes (allow_missing=True)"
+                "confirm that they are gone with --yes (in Python allow_missing=True)"
             )
 
 

@@ -129,3 +129,36 @@ def test_there_must_be_a_library_and_a_folder(sound: Library, tmp_path: Path) ->
         Library(tmp_path / "none").backup(tmp_path / "copy")
     with pytest.raises(CatalogError):
         sound.backup(tmp_path / "no folder" / "copy")
+
+
+@pytest.mark.parametrize(
+    "name", ["catalog.sqlite3-wal", "catalog.sqlite3-shm", "write.lock", "index/base-1.idx"]
+)
+def test_a_copy_never_takes_the_place_of_a_file_of_the_library(sound: Library, name: str) -> None:
+    (sound.path / "index").mkdir(exist_ok=True)
+    before = sorted(sound.path.rglob("*"))
+    with pytest.raises(CatalogError, match="inside the library"):
+        sound.backup(sound.path / name, force=True)
+    assert sorted(sound.path.rglob("*")) == before and sound.check().is_clean
+
+
+def test_a_copy_never_takes_the_place_of_a_pipe_or_device(sound: Library, tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe")
+    with pytest.raises(CatalogError, match="pipe is not a regular file"):
+        sound.backup(tmp_path / "pipe", force=True)
+    assert not (tmp_path / "pipe").is_file()
+
+
+def test_a_copy_that_cannot_be_made_is_blamed_on_its_own_folder(
+    sound: Library, tmp_path: Path
+) -> None:
+    with pytest.raises(CatalogError, match=r"there is no folder .*nowhere"):
+        sound.backup(tmp_path / "nowhere" / "copy")
+
+
+def test_an_empty_catalog_is_no_library_to_copy(tmp_path: Path) -> None:
+    (tmp_path / "library").mkdir()
+    (tmp_path / "library" / "catalog.sqlite3").touch()
+    with pytest.raises(NoLibrary, match="is empty"):
+        Library(tmp_path / "library").backup(tmp_path / "copy")
+    assert not (tmp_path / "copy").exists()

@@ -4,17 +4,24 @@ from __future__ import annotations
 
 import base64
 import json
+import os
 import random
 import shutil
 import sqlite3
 import subprocess
 import sys
-from contextlib import closing
+from contextlib import closing, suppress
 from pathlib import Path
 
 import pytest
 
-from clipsearch.errors import CatalogError, CatalogTooNew, LibraryLocked, NoLibrary
+from clipsearch.errors import (
+    CatalogError,
+    CatalogTooNew,
+    ClipsearchError,
+    LibraryLocked,
+    NoLibrary,
+)
 from clipsearch.indexer.lock import write_lock
 from clipsearch.library import Library
 from tests.care.conftest import Ruin
@@ -265,3 +272,80 @@ def test_a_repair_that_is_killed_leaves_the_old_or_the_new(
         if done.returncode == 0:
             return
     pytest.fail("never came to an end")
+
+
+def cut(library: Library, n_bytes: int) -> None:
+    """Cut so many bytes off the end of the catalog."""
+    library.close()
+    file = library.path / "catalog.sqlite3"
+    os.truncate(file, file.stat().st_size - n_bytes)
+
+
+def test_of_a_catalog_that_was_cut_off_the_rest_is_salvaged(sound: Library, photos: Path) -> None:
+    cut(sound, 4096)
+    (finding,) = sound.check().findings
+    assert finding.kind == "catalog"
+    assert any("made a new catalog" in action for action in sound.repair().actions)
+    assert sound.check().is_clean
+    sound.index(photos)
+    assert sound.status().n_images == 8 and sound.check(1).is_clean
+
+
+@pytest.mark.parametrize("seed", [0, 1, 2, 3, 5, 7])
+def test_whatever_pages_are_ruined_a_repair_ends_and_leaves_a_sound_library(
+    sound: Library, seed: int
+) -> None:
+    ruined(sound, random.Random(seed))
+    with suppress(ClipsearchError):
+        sound.check()
+    sound.repair()
+    with suppress(NoLibrary):  # of some nothing is left
+        assert sound.check().findings == ()
+
+
+def ruined(library: Library, chance: random.Random) -> None:
+    """Zeroed, swapped or torn pages, not the first."""
+    library.close()
+    file = library.path / "catalog.sqlite3"
+    content = bytearray(file.read_bytes())
+    pages = [chance.randrange(1, len(content) // 4096) * 4096 for _ in "ab"]
+    one, other = (slice(page, page + 4096) for page in pages)
+    if chance.random() < 0.5:
+        content[one], content[other] = content[other], content[one]
+    else:
+        start = chance.randrange(pages[0], pages[0] + 4096)
+        content[start : start + 2000] = bytes(len(content[start : start + 2000]))
+    file.write_bytes(content)
+
+
+def test_a_row_of_nulls_is_a_finding_and_is_taken_out(sound: Library, photos: Path) -> None:
+    """As a torn page gives them, although the tables allow none."""
+    sound.close()
+    with closing(sqlite3.connect(sound.path / "catalog.sqlite3")) as connection, connection:
+        connection.execute("PRAGMA writable_schema = 1")
+        connection.execute(
+            "UPDATE sqlite_master SET sql = replace(sql, ' NOT NULL', '') WHERE name = 'vectors'"
+        )
+        connection.execute("PRAGMA writable_schema = 0")
+    with closing(sqlite3.connect(sound.path / "catalog.sqlite3")) as connection, connection:
+        connection.execute("UPDATE vectors SET model_id = NULL WHERE vector_id = 3")
+        version = connection.execute("PRAGMA schema_version").fetchone()[0]
+        connection.execute("PRAGMA writable_schema = 1")
+        connection.execute(
+            "UPDATE sqlite_master SET sql = replace(sql, ' INTEGER,', ' INTEGER NOT NULL,') "
+            "WHERE name = 'vectors'"
+        )
+        connection.execute(f"PRAGMA schema_version = {version + 1}")
+    assert any("not a whole row" in finding.what for finding in sound.check().findings)
+    sound.repair()
+    assert sound.check().findings == ()
+    sound.index(photos)
+    assert sound.status().n_vectors == 8
+
+
+def test_a_pipe_in_place_of_the_catalog_does_not_hold_a_repair_up(tmp_path: Path) -> None:
+    (tmp_path / "library").mkdir()
+    os.mkfifo(tmp_path / "library" / "catalog.sqlite3")
+    command = [sys.executable, "-m", "clipsearch", "repair", "-L", str(tmp_path / "library")]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, timeout=60, check=False)
+    assert done.returncode == 2 and done.stderr.count(b"\n") == 1

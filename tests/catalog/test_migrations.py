@@ -19,7 +19,7 @@ from clipsearch.catalog import Catalog
 from clipsearch.catalog.database import open_engine, reading
 from clipsearch.catalog.migrations import Schema, _migrate, current_schema, prepare
 from clipsearch.catalog.tables import Base
-from clipsearch.errors import CatalogError, CatalogTooNew
+from clipsearch.errors import CatalogDamaged, CatalogError, CatalogTooNew
 
 ROOT = Path(__file__).parents[2]
 
@@ -204,6 +204,13 @@ def test_ids_of_images_that_are_gone_do_not_come_back_after_a_rebuild(filled, tm
         prepare_file(filled, next_schema(tmp_path / "a", kwargs="{}"))
     prepare_file(filled, next_schema(tmp_path / "b"))
     assert ask(filled, "SELECT seq FROM sqlite_sequence WHERE name = 'images'") == [(77,)]
+
+
+@pytest.mark.parametrize("said", ["10", "0000", "\x01002", "2", "two"])
+def test_a_schema_that_never_was_is_damage_and_not_a_newer_version(filled, said):
+    ask(filled, f"UPDATE alembic_version SET version_num = '{said}'")
+    with pytest.raises(CatalogDamaged, match=r"which there never was.*clipsearch repair"):
+        Catalog.open(filled)
 
 
 def test_a_revision_without_a_script_is_said(filled):

@@ -88,8 +88,9 @@ def test_a_backup_can_be_put_into_an_empty_folder(run: Run, indexed: Path, tmp_p
     assert run("check", "-L", tmp_path / "again").code == 0
 
 
-def test_index_waits_for_another_writer_if_told_to(
-    run: Run, indexed: Path, photos: Path, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize("command", ["index", "forget"])
+def test_a_command_waits_for_another_writer_if_told_to(
+    run: Run, indexed: Path, photos: Path, monkeypatch: pytest.MonkeyPatch, command: str
 ) -> None:
     from clipsearch.cli import render
 
@@ -109,9 +110,9 @@ def test_index_waits_for_another_writer_if_told_to(
     thread = threading.Thread(target=hold)
     thread.start()
     is_held.wait(60)
-    refused = run("index", photos, "-L", indexed)
+    refused = run(command, photos, "-L", indexed)
     assert refused.code == 11 and "since" in refused.err and "--wait" in refused.err
-    done = run("index", photos, "--wait", "-L", indexed)
+    done = run(command, photos, "--wait", "-L", indexed)
     thread.join()
     assert done.code == 0
     assert done.err.startswith("waiting for process ") and done.err.count("\n") == 1
