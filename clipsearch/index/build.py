@@ -81,6 +81,7 @@ def extend(folder: Path, change: Change, old: GenerationHeader, header: Generati
             count=len(index),
             n_probes=old.n_probes,
             n_candidates=old.n_candidates,
+            margin=old.margin,
             n_trained=old.n_trained,
             recall=old.recall,
             recall_unlike=old.recall_unlike,
@@ -124,7 +125,7 @@ def _ivf(header: GenerationHeader, payload: Payload, *, to_change: bool) -> IvfI
 
     if header.recipe != RECIPE:
         raise VectorIndexError(f'"{header.recipe}" is a recipe of another version')
-    effort = Effort(header.n_probes, header.n_candidates)
+    effort = Effort(header.n_probes, header.n_candidates, header.margin)
     index = IvfIndex.from_payload(payload, effort, to_change=to_change)
     if (len(index), index.dimension) != (header.count, header.dimension):
         raise VectorIndexError(f"{len(index)} vectors where the header says {header.count}")
@@ -157,6 +158,7 @@ def _write_ivf(sink: Sink, source: Source, header: GenerationHeader) -> Generati
         count=len(index),
         n_probes=measured.effort.n_probes,
         n_candidates=measured.effort.n_candidates,
+        margin=measured.effort.margin,
         n_trained=len(index),
         recall=measured.recall,
         recall_unlike=measured.recall_unlike,

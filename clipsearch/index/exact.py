@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from clipsearch.errors import VectorIndexError
 from clipsearch.index.base import (
+    Proposal,
     checked_dimension,
     checked_ids,
     checked_k,
@@ -70,17 +71,19 @@ class ExactIndex:
         k: int,
         allowed: IdArray | None = None,
         excluded: IdArray | None = None,
-    ) -> IdArray:
+    ) -> Proposal:
         query, k = checked_query(query, self.dimension), checked_k(k)
         scores = self._scores(query)
         if allowed is not None:
             scores[~np.isin(self._ids, checked_ids(allowed, "allowed"))] = -np.inf
         if excluded is not None and np.size(excluded):
             scores[np.isin(self._ids, checked_ids(excluded, "excluded"))] = -np.inf
-        floor = np.float32(-np.inf)
+        floor, error = np.float32(-np.inf), np.float32(_error(query))
         if scores.size > k:
-            floor = np.partition(scores, -k)[-k] - np.float32(2 * _error(query))
-        return self._ids[(scores >= floor) & np.isfinite(scores)]
+            floor = np.partition(scores, -k)[-k] - 2 * error
+        chosen = np.flatnonzero((scores >= floor) & np.isfinite(scores))
+        chosen = chosen[np.argsort(-scores[chosen])]
+        return Proposal(self._ids[chosen], scores[chosen] + error)
 
     def _scores(self, query: FloatArray) -> FloatArray:
         """Products with every vector, each off by at most `_error`."""
