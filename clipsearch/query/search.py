@@ -218,13 +218,17 @@ def _nearest(
     ids, scores = _compared(vector, space, tail)
     if proposal is None:
         return ids, scores
-    start, n_more = 0, _FIRST_LOOK
+    start, end = 0, _FIRST_LOOK
     while start < len(proposal):
-        if scores.size >= k and np.partition(scores, -k)[-k] > proposal.at_most[start]:
-            break
-        more_ids, more_scores = _compared(vector, space, proposal.ids[start : start + n_more])
+        more_ids, more_scores = _compared(vector, space, proposal.ids[start:end])
         ids, scores = np.concatenate([ids, more_ids]), np.concatenate([scores, more_scores])
-        start, n_more = start + n_more, max(_FIRST_LOOK, start)
+        start, end = end, 2 * end
+        if scores.size >= k:
+            kth = np.partition(scores, -k)[-k]
+            n_possible = int(np.count_nonzero(proposal.at_most >= kth))
+            end = min(end, n_possible)
+            if start >= n_possible:
+                break
     return ids, scores
 
 
