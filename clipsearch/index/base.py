@@ -6,7 +6,8 @@ files or pictures.
 
 from __future__ import annotations
 
-from typing import Any, Protocol
+from dataclasses import dataclass
+from typing import Any, Protocol, Self
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -17,6 +18,25 @@ from clipsearch.vectors import FloatArray, IdArray
 # Vectors stored as float16 are off unit length by up to 0.001; what is off by more was not
 # normalised.
 _LENGTH_TOLERANCE = 0.01
+
+
+@dataclass(frozen=True)
+class Proposal:
+    """Ids `[n]`, each once, and a score `[n]` that the exact one of each is hardly above.
+
+    The likeliest first: once k scores are above an id's `at_most`, it and all after it are out. An
+    exact index promises that, an approximate one as far as its recall says.
+    """
+
+    ids: IdArray
+    at_most: FloatArray
+
+    @classmethod
+    def nothing(cls) -> Self:
+        return cls(np.empty(0, dtype=np.int64), np.empty(0, dtype=np.float32))
+
+    def __len__(self) -> int:
+        return self.ids.size
 
 
 class VectorIndex(Protocol):
@@ -45,8 +65,8 @@ class VectorIndex(Protocol):
         k: int,
         allowed: IdArray | None = None,
         excluded: IdArray | None = None,
-    ) -> IdArray:
-        """Ids, each once and in no order, among which the k nearest of a unit vector `[dim]` are.
+    ) -> Proposal:
+        """Ids among which the k nearest of a unit vector `[dim]` are, the likeliest first.
 
         Only of `allowed` if given, never of `excluded`. At least k where there are as many. An
         exact index leaves none of the k best out, whatever rounding does, nor any that ties with

@@ -95,6 +95,7 @@ def extend(
             count=len(index),
             n_probes=old.n_probes,
             n_candidates=old.n_candidates,
+            margin=old.margin,
             n_trained=old.n_trained,
             recall=old.recall,
             recall_unlike=old.recall_unlike,
@@ -143,7 +144,7 @@ def _ivf(header: GenerationHeader, payload: Payload, *, to_change: bool) -> IvfI
 
     if header.recipe != RECIPE:
         raise VectorIndexError(f'"{header.recipe}" is a recipe of another version')
-    effort = Effort(header.n_probes, header.n_candidates)
+    effort = Effort(header.n_probes, header.n_candidates, header.margin)
     index = IvfIndex.from_payload(payload, effort, to_change=to_change)
     if (len(index), index.dimension) != (header.count, header.dimension):
         raise VectorIndexError(f"{len(index)} vectors where the header says {header.count}")
@@ -176,6 +177,7 @@ def _write_ivf(sink: Sink, source: Source, header: GenerationHeader) -> Generati
         count=len(index),
         n_probes=measured.effort.n_probes,
         n_candidates=measured.effort.n_candidates,
+        margin=measured.effort.margin,
         n_trained=len(index),
         recall=measured.recall,
         recall_unlike=measured.recall_unlike,

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from clipsearch.errors import VectorIndexError
 from clipsearch.index.base import (
+    Proposal,
     checked_dimension,
     checked_ids,
     checked_k,
@@ -85,17 +86,19 @@ class ExactIndex:
         k: int,
         allowed: IdArray | None = None,
         excluded: IdArray | None = None,
-    ) -> IdArray:
+    ) -> Proposal:
         query, k = checked_query(query, self.dimension), checked_k(k)
         scores = self._scores(query)
         if allowed is not None:
             scores[~np.isin(self.ids, checked_ids(allowed, "allowed"))] = -np.inf
         if excluded is not None and np.size(excluded):
             scores[np.isin(self.ids, checked_ids(excluded, "excluded"))] = -np.inf
-        floor = np.float32(-np.inf)
+        floor, error = np.float32(-np.inf), np.float32(_error(query))
         if scores.size > k:
-            floor = np.partition(scores, -k)[-k] - np.float32(2 * _error(query))
-        return self.ids[(scores >= floor) & np.isfinite(scores)]
+            floor = np.partition(scores, -k)[-k] - 2 * error
+        chosen = np.flatnonzero((scores >= floor) & np.isfinite(scores))
+        chosen = chosen[np.argsort(-scores[chosen])]
+        return Proposal(self.ids[chosen], scores[chosen] + error)
 
     def _scores(self, query: FloatArray) -> FloatArray:
         """Products with every vector, each off by at most `_error`."""
@@ -116,19 +119,19 @@ class ExactWriter:
     def __init__(self, dimension: int, write: Write) -> None:
         self.dimension = checked_dimension(dimension)
         self._write = write
-        self._ids: list[IdArray] = []
+        self.ids: list[IdArray] = []
 
     def __len__(self) -> int:
-        return sum(ids.size for ids in self._ids)
+        return sum(ids.size for ids in self.ids)
 
     def add(self, ids: IdArray, vectors: FloatArray) -> None:
         """Write the vectors `[n, dim]` of n new ids. Raises VectorIndexError."""
         checked = checked_vectors(vectors, self.dimension)
-        self._ids.append(checked_new_ids(ids, len(checked)))
+        self.ids.append(checked_new_ids(ids, len(checked)))
         self._write(codes_of(checked).tobytes())
 
     def finish(self) -> None:
-        every = np.concatenate([np.empty(0, dtype=np.int64), *self._ids])
+        every = np.concatenate([np.empty(0, dtype=np.int64), *self.ids])
         self._write(checked_new_ids(every, every.size).astype(_ID).tobytes())
 
 

@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 
 from clipsearch.errors import VectorIndexError
 from clipsearch.index.base import (
+    Proposal,
     checked_dimension,
     checked_ids,
     checked_k,
@@ -33,15 +34,20 @@ POINTS_PER_LIST = 32
 ITERATIONS = 10
 _MIN_POINTS_PER_LIST = 8
 _BYTES_AT_ONCE = 1 << 22
+# Estimates are as uncertain as the question is far from the lists that it is compared with. Not the
+# nearest alone: that can be a single vector, the very one that is asked for.
+_NEAR_LISTS = 8
 _faiss: Any = faiss  # much of it is made at run time, where no type checker sees it
 
 
 @dataclass(frozen=True)
 class Effort:
-    """How hard to search: how many lists are read, and how many candidates come out."""
+    """How hard to search: how many lists are read, how many candidates come out, and how far above
+    its estimate a score may be, as a share of the question's distance to the lists."""
 
     n_probes: int
     n_candidates: int
+    margin: float | None = None  # anything is possible
 
 
 def list_count(n_vectors: int) -> int:
@@ -130,22 +136,48 @@ class IvfIndex:
         k: int,
         allowed: IdArray | None = None,
         excluded: IdArray | None = None,
-    ) -> IdArray:
+    ) -> Proposal:
+        ids, estimates, distance = self.estimated(query, k, allowed, excluded)
+        margin = self.effort.margin
+        above = math.inf if margin is None or not distance else margin * distance
+        return Proposal(ids, estimates + np.float32(above))
+
+    def estimated(
+        self,
+        query: FloatArray,
+        k: int,
+        allowed: IdArray | None = None,
+        excluded: IdArray | None = None,
+    ) -> tuple[IdArray, FloatArray, float]:
+        """As `propose`, but with the estimated scores, and the question's distance to the lists
+        near it, which their errors are proportional to."""
         query, k = checked_query(query, self.dimension), checked_k(k)
         selector, reachable = self._selection(allowed, excluded)
         if not reachable:
-            return np.empty(0, dtype=np.int64)
+            return np.empty(0, dtype=np.int64), np.empty(0, dtype=np.float32), 0.0
         n_candidates = min(self._candidates(k), len(self))
         n_probes = self._probes(n_candidates, reachable)
         while True:
-            # A new object for each call: FAISS keeps a search's state in it, and threads search
-            # at once.
-            parameters = _faiss.IVFRaBitQSearchParameters(nprobe=n_probes, sel=selector)
-            _, found = self._index.search(query[None], n_candidates, params=parameters)
-            ids: IdArray = found[0][found[0] >= 0]
+            cosines, lists = self._index.quantizer.search(query[None], n_probes)
+            ids, estimates = self._read(query, n_candidates, (lists, cosines), selector)
             if ids.size >= min(k, reachable) or n_probes == self.n_lists:
-                return ids
+                near = float(cosines[0, min(_NEAR_LISTS, n_probes) - 1])
+                return ids, estimates, math.sqrt(max(2 - 2 * near, 0.0))
             n_probes = min(4 * n_probes, self.n_lists)
+
+    def _read(
+        self, query: FloatArray, n: int, lists: tuple[IdArray, FloatArray], selector: Any
+    ) -> tuple[IdArray, FloatArray]:
+        """The n of the largest estimates in some lists, given with their cosines."""
+        estimates, ids = np.empty(n, dtype=np.float32), np.empty(n, dtype=np.int64)
+        # A new object for each call: FAISS keeps a search's state in it, and threads search at
+        # once.
+        parameters = _faiss.IVFRaBitQSearchParameters(nprobe=lists[0].size, sel=selector)
+        pointers = [_faiss.swig_ptr(each) for each in (*lists, estimates, ids)]
+        # The wrapper that takes arrays takes no parameters.
+        self._index.search_preassigned_c(1, _faiss.swig_ptr(query), n, *pointers, False, parameters)
+        is_found = ids >= 0
+        return ids[is_found], estimates[is_found]
 
     def _candidates(self, k: int) -> int:
         """As many for five hits as for fifteen, so that the exact scores decide among the same."""

@@ -6,7 +6,8 @@ recall@10 with it.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,8 +17,15 @@ from clipsearch.vectors import FloatArray, IdArray, normalise
 
 N_QUERIES = 100  # of each kind: with ten hits each, an error of about 0.3 points at 0.99
 N_HITS = 10
+DEPTH = 16  # hits that a query looks for at least, see query/search.py
 TARGET = 0.99
 _N_FOR_MEAN = 4096
+# The margin is what so many of the right answers need, and a little more, because the most that a
+# few hundred questions need is not yet the most that there is.
+_MARGIN_SHARE = 0.998
+_MARGIN_SPARE = 1.1
+_NO_DISTANCE = 1e-6
+_ANY = float(np.finfo(np.float32).max)
 # In the order of what they cost. A list holds some hundred vectors.
 LADDER = (
     Effort(32, 200),
@@ -51,8 +59,8 @@ class Examination:
         other = unlike(sample[:_N_FOR_MEAN])[: len(alike)]
         self.queries: FloatArray = np.concatenate([alike, other])
         n = len(self.queries)
-        self._scores: FloatArray = np.full((n, N_HITS), -np.inf, dtype=np.float32)
-        self._ids: IdArray = np.full((n, N_HITS), -1, dtype=np.int64)
+        self._scores: FloatArray = np.full((n, DEPTH), -np.inf, dtype=np.float32)
+        self._ids: IdArray = np.full((n, DEPTH), -1, dtype=np.int64)
 
     def see(self, ids: IdArray, vectors: FloatArray) -> None:
         """Take these vectors into account."""
@@ -61,7 +69,7 @@ class Examination:
         for row in np.flatnonzero(better.any(axis=1)):
             new = np.flatnonzero(better[row])
             every = np.concatenate([self._scores[row], scores[row, new]])
-            best = np.argsort(-every, kind="stable")[:N_HITS]
+            best = np.argsort(-every, kind="stable")[:DEPTH]
             self._scores[row] = every[best]
             self._ids[row] = np.concatenate([self._ids[row], ids[new]])[best]
 
@@ -79,15 +87,37 @@ class Examination:
         return measured
 
     def _measure(self, index: IvfIndex) -> Measured:
-        found = np.array([self._share_found(index, row) for row in range(len(self.queries))])
+        needs = [self._needs(index, row) for row in range(len(self.queries))]
+        # Where every vector is a candidate, too few of them are unlikely to tell by how much.
+        is_few = len(index) <= index.effort.n_candidates
+        margin = None if is_few else _margin(np.concatenate(needs))
+        index.effort = replace(index.effort, margin=margin)
+        enough = _ANY if margin is None else margin
+        found = np.array([_mean(need <= enough) for need in needs])
         half = len(found) // 2
         return Measured(index.effort, _mean(found[:half]), _mean(found[half:]))
 
-    def _share_found(self, index: IvfIndex, row: int) -> float:
-        right = self._ids[row][self._ids[row] >= 0]
-        if not right.size:
-            return 1.0
-        return float(np.isin(right, index.propose(self.queries[row], N_HITS)).mean())
+    def _needs(self, index: IvfIndex, row: int) -> NDArray[np.float64]:
+        """For each right answer the margin with which it cannot be missed; infinite where it is no
+        candidate.
+
+        A query stops where so many of the scores that it has seen are above an estimate and its
+        margin. Never sooner, then, than if it had seen the best of all.
+        """
+        right = self._ids[row, :N_HITS]
+        right, best = right[right >= 0], self._scores[row][self._ids[row] >= 0]
+        ids, estimates, distance = index.estimated(self.queries[row], N_HITS)
+        is_right = np.isin(ids, right)
+        needs = (best.min(initial=1.0) - estimates[is_right]) / max(distance, _NO_DISTANCE)
+        return np.concatenate([needs, np.full(right.size - needs.size, np.inf)])
+
+
+def _margin(needs: NDArray[np.float64]) -> float:
+    """Enough for nearly all of the answers that are candidates at all, and some more."""
+    finite = needs[np.isfinite(needs)]
+    if not finite.size:
+        return 0.0
+    return _MARGIN_SPARE * max(0.0, float(np.quantile(finite, _MARGIN_SHARE)))
 
 
 def unlike(sample: FloatArray) -> FloatArray:
@@ -109,5 +139,5 @@ def unlike(sample: FloatArray) -> FloatArray:
     return normalise(0.5 * mixed / lengths + 0.85 * centre + 0.2 * mean)
 
 
-def _mean(values: NDArray[np.float64]) -> float:
+def _mean(values: NDArray[Any]) -> float:
     return float(values.mean()) if values.size else 1.0

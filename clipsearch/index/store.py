@@ -64,6 +64,7 @@ class GenerationHeader:
     # recall@10 that was measured then, for pictures of the library and for questions unlike any.
     n_probes: int = 0
     n_candidates: int = 0
+    margin: float | None = None  # of the estimates; without it every candidate is compared
     n_trained: int = 0
     recall: float | None = None
     recall_unlike: float | None = None
@@ -348,7 +349,8 @@ def _read_header(file: BinaryIO) -> tuple[GenerationHeader, int, str]:
 def _parsed(text: bytes) -> tuple[GenerationHeader, int, str]:
     try:
         content: dict[str, Any] = json.loads(text)
-        header = GenerationHeader(**{f.name: content[f.name] for f in fields(GenerationHeader)})
+        names = [field.name for field in fields(GenerationHeader) if field.name in content]
+        header = GenerationHeader(**{name: content[name] for name in names})
         return header, int(content["payload_bytes"]), str(content["payload_sha256"])
     except (ValueError, TypeError, KeyError) as error:  # its digest is right, so a program wrote it
         raise RefusedError(RefusalReason.FOREIGN, f"an unknown header ({error})") from error

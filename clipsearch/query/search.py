@@ -24,12 +24,17 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from clipsearch.catalog import CatalogReads
+    from clipsearch.index.base import Proposal
 
 # So few are compared exactly, whatever the index: that is faster than looking for them in it.
 FEW = 4096
 # How far a product with a stored vector can be off the cosine, twice and with something to spare:
 # float16 leaves a length of 1 within 2 ** -11.
 STORED_ERROR = 2e-3
+# So many hits are looked for at least; index/recall.py measures with as many.
+LEAST_DEPTH = 16
+# So many candidates are compared before the first look at whether that is enough.
+_FIRST_LOOK = 64
 
 
 @dataclass(frozen=True)
@@ -130,13 +135,13 @@ def search(
     out = np.empty(0, dtype=np.int64) if leave_out is None else leave_out
     if allowed is not None and allowed.size <= FEW:
         candidates = np.setdiff1d(allowed, np.union1d(out, space.catalog.absent_ids()))
+        ids, scores = _compared(vector, space, candidates)
     else:
-        tail = _from_tail(vector, space, k + len(out), allowed)
-        candidates = np.union1d(_from_base(vector, space, k, out, allowed), tail)
-        if out.size:
-            candidates = np.setdiff1d(candidates, out)
-    ids, vectors = space.catalog.vectors_of(space.model_id, candidates)
-    scores = exact_scores(vectors, vector)
+        # Five hits are the first five of fifteen, because as many are looked for.
+        depth = max(LEAST_DEPTH, 1 << (k - 1).bit_length())
+        tail = np.setdiff1d(_from_tail(vector, space, depth + len(out), allowed), out)
+        proposal = _from_base(vector, space, depth, out, allowed)
+        ids, scores = _nearest(vector, space, depth, proposal, tail)
     best = np.lexsort((ids, -scores))[:k]
     paths = space.catalog.paths_of(ids[best])
     return [
@@ -196,12 +201,44 @@ def _given_vector(probe: VectorProbe, dimension: int) -> FloatArray:
         raise QueryError(f"the vector cannot be used: {error}") from None
 
 
+def _compared(
+    vector: FloatArray, space: Space, candidates: IdArray
+) -> tuple[IdArray, NDArray[np.float64]]:
+    """Those of the ids that have a vector, ascending, and their exact scores."""
+    ids, vectors = space.catalog.vectors_of(space.model_id, np.sort(candidates))
+    return ids, exact_scores(vectors, vector)
+
+
+def _nearest(
+    vector: FloatArray, space: Space, k: int, proposal: Proposal | None, tail: IdArray
+) -> tuple[IdArray, NDArray[np.float64]]:
+    """Ids and exact scores, among them the k best of what the index proposes and of the tail.
+
+    Looks at the likeliest first, and no further than one could still be among the best.
+    """
+    ids, scores = _compared(vector, space, tail)
+    if proposal is None:
+        return ids, scores
+    start, end = 0, _FIRST_LOOK
+    while start < len(proposal):
+        more_ids, more_scores = _compared(vector, space, proposal.ids[start:end])
+        ids, scores = np.concatenate([ids, more_ids]), np.concatenate([scores, more_scores])
+        start, end = end, 2 * end
+        if scores.size >= k:
+            kth = np.partition(scores, -k)[-k]
+            n_possible = int(np.count_nonzero(proposal.at_most >= kth))
+            end = min(end, n_possible)
+            if start >= n_possible:
+                break
+    return ids, scores
+
+
 def _from_base(
     vector: FloatArray, space: Space, k: int, leave_out: IdArray, allowed: IdArray | None
-) -> IdArray:
-    """Ids that the index proposes, among them the k best that it holds."""
+) -> Proposal | None:
+    """What the index proposes, among it the k best that it holds."""
     if space.base is None or not len(space.base.index):
-        return np.empty(0, dtype=np.int64)
+        return None
     dead = space.catalog.dead_ids(space.model_id, space.base.through_vector_id)
     excluded = np.union1d(dead, leave_out) if leave_out.size else dead
     return space.base.index.propose(vector, k, allowed, excluded)

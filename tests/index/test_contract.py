@@ -75,7 +75,7 @@ def found(
 ) -> Found:
     """What a query makes of the proposals: the stored vectors decide."""
     ids, vectors = stored
-    proposed = index.propose(query, k, allowed, excluded)
+    proposed = index.propose(query, k, allowed, excluded).ids
     assert proposed.dtype == np.int64 and len(set(proposed.tolist())) == proposed.size
     rows = np.array([ids.tolist().index(n) for n in proposed], dtype=np.int64)
     return truth(ids[rows], vectors[rows], query, k)
@@ -100,15 +100,15 @@ def test_a_vector_finds_itself_and_fewer_than_k_are_all(make: MakeIndex) -> None
     ids, vectors = some_ids(300), unit_vectors(300, 32)
     index = make(ids, vectors)
     assert all(found(index, (ids, vectors), v, 1)[0][0] == n for n, v in zip(ids, vectors))  # noqa: B905
-    assert sorted(index.propose(vectors[0], 999)) == sorted(ids)
+    assert sorted(index.propose(vectors[0], 999).ids) == sorted(ids)
 
 
 @every_index
 def test_an_empty_index_is_no_error(make: MakeIndex) -> None:
     index = make(np.empty(0, dtype=np.int64), np.empty((0, 8), dtype=np.float32))
     query = unit_vectors(1, 8)[0]
-    assert len(index) == 0 and index.propose(query, 3).size == 0
-    assert index.propose(query, 3, allowed=np.array([1]), excluded=np.array([2])).size == 0
+    assert len(index) == 0 and index.propose(query, 3).ids.size == 0
+    assert index.propose(query, 3, allowed=np.array([1]), excluded=np.array([2])).ids.size == 0
 
 
 @every_index
@@ -128,12 +128,12 @@ def test_filters_may_name_unknown_ids_repeat_themselves_or_be_empty(make: MakeIn
     ids, vectors = np.array([3, 1, 2]), unit_vectors(3, 4)
     index, query = make(ids, vectors), unit_vectors(1, 4)[0]
     odd, nothing = np.array([1, 1, 99, -5]), np.empty(0, dtype=np.int64)
-    assert index.propose(query, 3, allowed=odd).tolist() == [1]
-    assert sorted(index.propose(query, 3, excluded=odd)) == [2, 3]
-    assert index.propose(query, 3, allowed=nothing).size == 0
-    assert sorted(index.propose(query, 3, excluded=nothing)) == [1, 2, 3]
-    assert index.propose(query, 3, allowed=ids, excluded=ids).size == 0
-    assert sorted(index.propose(query, 3)) == [1, 2, 3]  # a filter lasts for one search
+    assert index.propose(query, 3, allowed=odd).ids.tolist() == [1]
+    assert sorted(index.propose(query, 3, excluded=odd).ids) == [2, 3]
+    assert index.propose(query, 3, allowed=nothing).ids.size == 0
+    assert sorted(index.propose(query, 3, excluded=nothing).ids) == [1, 2, 3]
+    assert index.propose(query, 3, allowed=ids, excluded=ids).ids.size == 0
+    assert sorted(index.propose(query, 3).ids) == [1, 2, 3]  # a filter lasts for one search
 
 
 @every_index
@@ -161,7 +161,7 @@ def test_vectors_that_rough_scores_cannot_tell_apart_are_told_apart(make: MakeIn
 @every_index
 def test_half_precision_vectors_count_as_unit_length(make: MakeIndex) -> None:
     index = make(np.arange(100), unit_vectors(100, 512).astype(np.float16))
-    assert 7 in index.propose(unit_vectors(100, 512)[7], 1)
+    assert 7 in index.propose(unit_vectors(100, 512)[7], 1).ids
 
 
 @every_index
@@ -172,7 +172,7 @@ def test_the_callers_arrays_are_copied_and_not_changed(make: MakeIndex) -> None:
     index.propose(vectors[0], 3, allowed=ids)
     assert (ids == before[0]).all() and (vectors == before[1]).all()
     vectors[:] = 0
-    assert ids[0] in index.propose(before[1][0], 1)
+    assert ids[0] in index.propose(before[1][0], 1).ids
 
 
 @every_index

@@ -14,7 +14,7 @@ from clipsearch.index import Change, GenerationHeader, Source, build, explain, e
 from clipsearch.index.base import VectorIndex
 from clipsearch.index.build import Batches
 from clipsearch.index.ivf import Effort, IvfIndex, list_count
-from clipsearch.index.recall import Examination, unlike
+from clipsearch.index.recall import DEPTH, Examination, unlike
 from clipsearch.vectors import FloatArray, IdArray, normalise
 
 DIMENSION = 32
@@ -46,10 +46,13 @@ def opened(folder: Path) -> tuple[GenerationHeader, VectorIndex]:
 
 
 def recall(index: VectorIndex, ids: IdArray, vectors: FloatArray, queries: FloatArray) -> float:
+    """Of the ten nearest, those that a query compares even if it stops as soon as it can."""
     shares = []
     for query in queries:
-        right = ids[np.argsort(-(vectors @ query))[:10]]
-        shares.append(np.isin(right, index.propose(query, 10)).mean())
+        scores = vectors @ query
+        right, enough = ids[np.argsort(-scores)[:10]], np.sort(scores)[-DEPTH]
+        proposal = index.propose(query, 10)
+        shares.append(np.isin(right, proposal.ids[proposal.at_most >= enough]).mean())
     return float(np.mean(shares))
 
 
@@ -106,8 +109,28 @@ def test_k_come_back_however_few_are_allowed(n_allowed: int) -> None:
     index.effort = Effort(1, 50)
     allowed = np.random.default_rng(n_allowed).permutation(ids)[:n_allowed]
     for query in clustered(20, seed=3):
-        found = index.propose(query, 10, allowed=allowed)
+        found = index.propose(query, 10, allowed=allowed).ids
         assert found.size >= min(10, n_allowed) and np.isin(found, allowed).all()
+
+
+def test_the_likeliest_come_first_and_the_right_ones_are_hardly_above_what_is_told() -> None:
+    ids, vectors = np.arange(4000), clustered(4000)
+    index = IvfIndex.trained(vectors, 250)
+    examination = Examination(vectors)
+    index.add(ids, vectors)
+    examination.see(ids, vectors)
+    assert 0 < (examination.least_effort(index).effort.margin or 0) < 0.5
+    for query in np.concatenate([clustered(20, seed=3), unlike(clustered(20, seed=4))]):
+        proposal = index.propose(query, 10)
+        assert (np.diff(proposal.at_most) <= 0).all()
+        is_above = vectors[proposal.ids] @ query > proposal.at_most
+        assert is_above.mean() < 0.02
+
+
+def test_without_a_measured_margin_nothing_is_ruled_out() -> None:
+    index = IvfIndex.trained(clustered(400), 20)
+    index.add(np.arange(400), clustered(400))
+    assert np.isposinf(index.propose(clustered(1, seed=3)[0], 10).at_most).all()
 
 
 def test_five_are_chosen_among_the_same_candidates_as_fifteen() -> None:
@@ -116,8 +139,8 @@ def test_five_are_chosen_among_the_same_candidates_as_fifteen() -> None:
     index.add(ids, vectors)
     index.effort = Effort(4, 200)
     for query in clustered(20, seed=3):
-        assert sorted(index.propose(query, 5)) == sorted(index.propose(query, 15))
-        assert index.propose(query, 1000).size >= 1000
+        assert sorted(index.propose(query, 5).ids) == sorted(index.propose(query, 15).ids)
+        assert index.propose(query, 1000).ids.size >= 1000
 
 
 def test_an_extended_file_is_the_old_one_with_its_changes(tmp_path: Path) -> None:
@@ -132,7 +155,7 @@ def test_an_extended_file_is_the_old_one_with_its_changes(tmp_path: Path) -> Non
     assert (header.n_trained, header.recall) == (4000, old.recall)
     stays = ~np.isin(ids, gone)
     assert recall(index, ids[stays], vectors[stays], clustered(50, seed=8)) >= 0.98
-    assert not np.isin(gone, index.propose(vectors[1], 2000)).any()
+    assert not np.isin(gone, index.propose(vectors[1], 2000).ids).any()
 
 
 def test_a_damaged_file_is_not_built_on(tmp_path: Path) -> None:
@@ -151,4 +174,4 @@ def test_a_handful_of_vectors_can_have_this_kind_too(tmp_path: Path, n: int) -> 
     ids, vectors = np.arange(n), clustered(n)
     build(tmp_path, source_of(ids, vectors), HEADER)
     header, index = opened(tmp_path)
-    assert header.recall == 1 and sorted(index.propose(vectors[0], n)) == ids.tolist()
+    assert header.recall == 1 and sorted(index.propose(vectors[0], n).ids) == ids.tolist()

@@ -86,7 +86,7 @@ def test_what_is_written_is_read(tmp_path: Path) -> None:
     assert found is not None
     header, loaded = found
     assert header == header_of() and isinstance(loaded, ExactIndex)
-    assert loaded.propose(vectors_of(20)[7], 1).tolist() == [7]
+    assert loaded.propose(vectors_of(20)[7], 1).ids.tolist() == [7]
 
 
 def test_an_empty_index_is_written_and_read(tmp_path: Path) -> None:

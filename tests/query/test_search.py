@@ -16,7 +16,8 @@ import pytest
 from clipsearch.care.leftovers import remove_leftovers
 from clipsearch.catalog import Catalog, ModelRecord
 from clipsearch.errors import VectorIndexError
-from clipsearch.index import generations
+from clipsearch.index import VectorIndex, generations, recall
+from clipsearch.index.base import Proposal
 from clipsearch.index.ivf import Effort
 from clipsearch.indexer.lock import merge_lock
 from clipsearch.indexer.merge import (
@@ -29,8 +30,8 @@ from clipsearch.indexer.merge import (
 )
 from clipsearch.indexer.report import Tally
 from clipsearch.query.base import Base, BaseFiles, Coverage
-from clipsearch.query.search import Hit, Space, exact_scores, search
-from clipsearch.vectors import FloatArray, normalise
+from clipsearch.query.search import LEAST_DEPTH, Hit, Space, exact_scores, search
+from clipsearch.vectors import FloatArray, IdArray, normalise
 
 DIMENSION = 8
 RANDOM = np.random.default_rng(7)
@@ -153,6 +154,68 @@ def test_a_thousand_equals_are_ordered_by_id_through_the_base_too(shelf: Shelf) 
         assert [hit.image_id for hit in shelf.search(same[0], k)] == ids[:k]
 
 
+class Counted:
+    """A state of the catalog that counts the vectors which are read from it."""
+
+    def __init__(self, catalog: Catalog) -> None:
+        self.catalog, self.n_read = catalog, 0
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.catalog, name)
+
+    def vectors_of(self, model_id: int, image_ids: IdArray) -> tuple[IdArray, FloatArray]:
+        self.n_read += len(image_ids)
+        return self.catalog.vectors_of(model_id, image_ids)
+
+
+def estimating(vectors: FloatArray, ids: list[int], error: float) -> VectorIndex:
+    """An index that proposes every vector, with scores that are off by up to an error."""
+    draw = np.random.default_rng(3)
+
+    class Estimating:
+        recipe, dimension = "estimating", DIMENSION
+
+        def __len__(self) -> int:
+            return len(ids)
+
+        def propose(
+            self,
+            query: FloatArray,
+            k: int,
+            allowed: IdArray | None = None,
+            excluded: IdArray | None = None,
+        ) -> Proposal:
+            wanted = ~np.isin(ids, [] if excluded is None else excluded)
+            off = draw.uniform(-error, error, len(ids))
+            at_most = (vectors @ query + off + error + 1e-3)[wanted].astype(np.float32)
+            order = np.argsort(-at_most)
+            return Proposal(np.array(ids)[wanted][order], at_most[order])
+
+    return Estimating()
+
+
+def test_a_query_reads_no_more_than_can_be_among_the_best(shelf: Shelf) -> None:
+    vectors = random_vectors(2000)
+    ids = shelf.add(vectors)
+    base = Base(estimating(vectors, ids, 0.05), shelf.catalog.revision())
+    with shelf.catalog.begin() as write:
+        write.mark_missing(ids[:100])
+    shelf.add(random_vectors(20))
+    for vector in random_vectors(10):
+        counted = Counted(shelf.catalog)
+        hits = search(vector, Space(counted, shelf.model.model_id, base), 15)
+        assert [hit.image_id for hit in hits] == [n for n, _ in shelf.brute_force(vector, 15)]
+        assert 64 <= counted.n_read < 1000
+        space = Space(shelf.catalog, shelf.model.model_id, base)
+        assert search(vector, space, 5) == hits[:5]
+        out = np.array([hit.image_id for hit in hits[:5]])
+        assert search(vector, space, 10, out) == hits[5:]
+
+
+def test_as_many_are_looked_for_as_the_examination_supposed() -> None:
+    assert recall.DEPTH == LEAST_DEPTH
+
+
 def test_what_is_left_out_makes_room_for_the_next(shelf: Shelf) -> None:
     shelf.add(random_vectors(300))
     merge(shelf.catalog, shelf.model, shelf.files)
@@ -253,7 +316,7 @@ def test_the_ids_of_the_index_are_those_of_the_images(shelf: Shelf) -> None:
     base = shelf.files.base(shelf.catalog, shelf.model)
     assert base is not None
     vector = random_vectors(1)
-    assert sorted(base.index.propose(vector[0], 20)) == ids
+    assert sorted(base.index.propose(vector[0], 20).ids) == ids
     assert sorted(hit.image_id for hit in shelf.search(vector[0], 20)) == ids
 
 
