@@ -10,6 +10,7 @@ import threading
 import zlib
 from contextlib import closing, suppress
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -164,9 +165,15 @@ def test_answers_are_compared_with_an_exact_search(
     sound: Library, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     from clipsearch.index import ExactIndex
+    from clipsearch.index.base import Proposal
 
-    scores = ExactIndex._scores
-    monkeypatch.setattr(ExactIndex, "_scores", lambda *a: -scores(*a), raising=True)
+    propose = ExactIndex.propose
+
+    def without_the_best(*asked: Any) -> Proposal:
+        found = propose(*asked)
+        return Proposal(found.ids[1:], found.at_most[1:])
+
+    monkeypatch.setattr(ExactIndex, "propose", without_the_best)
     monkeypatch.setattr("clipsearch.care.index_files.K", 1)
     assert kinds(sound) == {Kind.INDEX_ANSWER}
 
