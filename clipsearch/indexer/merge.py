@@ -24,7 +24,18 @@ MERGE_SHARE = 0.1
 
 def is_merge_due(covered: Coverage, merge_from: int = MERGE_FROM) -> bool:
     """Whether the vectors outside the file and the dead ones in it are worth a new one."""
-    return covered.n_tail + covered.n_dead > max(merge_from, MERGE_SHARE * covered.n_base)
+    return covered.n_tail + covered.n_dead > _borne(covered.n_base, merge_from)
+
+
+def can_be_due(
+    catalog: CatalogReads, model: ModelRecord, files: BaseFiles, merge_from: int = MERGE_FROM
+) -> bool:
+    """Whether `is_merge_due` can hold. Mostly it cannot, and this takes time for the newest vectors
+    only, where the exact numbers take a look at the whole library."""
+    header = files.header(catalog, model)
+    n_base, through = (header.count, header.through_vector_id) if header else (0, 0)
+    limit = _borne(n_base, merge_from) + 1
+    return catalog.changes_at_most(model.model_id, through, limit) == limit
 
 
 def merge_if_due(catalog: Catalog, model: ModelRecord, files: BaseFiles, tally: Tally) -> None:
@@ -32,7 +43,7 @@ def merge_if_due(catalog: Catalog, model: ModelRecord, files: BaseFiles, tally: 
 
     Only for the one writer.
     """
-    if is_merge_due(files.coverage(catalog, model)):
+    if can_be_due(catalog, model, files) and is_merge_due(files.coverage(catalog, model)):
         try:
             merge(catalog, model, files)
         except VectorIndexError as error:
@@ -85,3 +96,8 @@ def merge(catalog: Catalog, model: ModelRecord, files: BaseFiles) -> Path:
         with catalog.begin() as write:
             write.clear_forgotten()
     return path
+
+
+def _borne(n_base: int, merge_from: int) -> int:
+    """So many changes since an index file of that many vectors are no reason for a new one."""
+    return max(merge_from, int(MERGE_SHARE * n_base))

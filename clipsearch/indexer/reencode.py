@@ -55,7 +55,11 @@ def cost(
         (m for m in catalog.models() if model and m.fingerprint == model.fingerprint), None
     )
     if known is not None:
-        bare = catalog.without_vector(known.model_id)
+        bare = {
+            image_id
+            for folder in catalog.folders()
+            for image_id in catalog.without_vector(known.model_id, folder.folder_id)
+        }
         records = [record for record in records if record.image_id in bare]
     n_bytes = sum(record.size for record in records)
     if encoder is None:
