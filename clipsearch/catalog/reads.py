@@ -19,7 +19,7 @@ from sqlalchemy import (
 )
 
 from clipsearch.catalog import blobs
-from clipsearch.catalog.conditions import ABSENT, ImageIds, among
+from clipsearch.catalog.conditions import ABSENT, ImageIds, among, below
 from clipsearch.catalog.database import in_words
 from clipsearch.catalog.image_reads import ImageReads, count, images
 from clipsearch.catalog.records import (
@@ -84,18 +84,18 @@ class CatalogReads(ImageReads):
             found = connection.execute(statement, {"model_id": model_id}).scalars()
             return np.sort(np.fromiter(found, dtype=np.int64))
 
-    def without_vector(self, model_id: int) -> frozenset[int]:
-        """The readable images, missing ones too, that have no vector of this model."""
-        readable = select(func.count()).where(ImageRow.reason.is_(None))
-        stored = select(func.count()).where(VectorRow.model_id == model_id)
+    def without_vector(self, model_id: int, folder_id: int, place: bytes = b"") -> frozenset[int]:
+        """The readable images of a root, missing ones too, that have no vector of this model; or
+        those at or below a relative path. Takes time for these only."""
         has_vector = select(VectorRow.vector_id).where(
             VectorRow.image_id == ImageRow.image_id, VectorRow.model_id == model_id
         )
-        bare = select(ImageRow.image_id).where(ImageRow.reason.is_(None), ~has_vector.exists())
+        bare = (
+            select(ImageRow.image_id)
+            .where(ImageRow.folder_id == folder_id, below(ImageRow.relative_path, place))
+            .where(ImageRow.reason.is_(None), ~has_vector.exists())
+        )
         with self._reading() as connection:
-            # Normally there is none, and two counts are quicker than a look at each.
-            if connection.execute(readable).scalar_one() == connection.execute(stored).scalar_one():
-                return frozenset()
             return frozenset(connection.execute(bare).scalars())
 
     def vector_batches(
@@ -167,6 +167,25 @@ class CatalogReads(ImageReads):
                 parts.append(stripped)
             found = connection.execute(union(*parts)).scalars()
             return np.unique(np.fromiter(found, dtype=np.int64))
+
+    def changes_at_most(self, model_id: int, through_vector_id: int, limit: int) -> int:
+        """No fewer than an index of the vectors up to a revision lacks and has too many; from
+        `limit` on it counts no further, so that the answer never takes long.
+
+        It is more than that where an image was never in the index, or has a newer vector only. An
+        image that has lost its vector, as in a repair, does not count.
+        """
+        newer = select(VectorRow.vector_id).where(
+            VectorRow.model_id == model_id, VectorRow.vector_id > through_vector_id
+        )
+        with self._reading() as connection:
+            n_newer, *others = (
+                connection.execute(select(func.count()).select_from(some.limit(limit).subquery()))
+                for some in (newer, ABSENT, select(ForgottenRow.image_id))
+            )
+            # Each of the newer ones may have an older one in the index.
+            n_changes = 2 * n_newer.scalar_one() + sum(each.scalar_one() for each in others)
+        return min(n_changes, limit)
 
     def forgotten_count(self) -> int:
         """How many forgotten images the index file may still hold."""

@@ -44,7 +44,21 @@ def is_merge_due(covered: Coverage, wanted: str = "auto", merge_from: int = MERG
     """
     if wanted not in ("auto", covered.recipe) and covered.n_base + covered.n_tail:
         return True
-    return covered.n_tail + covered.n_dead > max(merge_from, MERGE_SHARE * covered.n_base)
+    return covered.n_tail + covered.n_dead > _borne(covered.n_base, merge_from)
+
+
+def can_be_due(
+    catalog: CatalogReads, model: ModelRecord, files: BaseFiles, merge_from: int = MERGE_FROM
+) -> bool:
+    """Whether `is_merge_due` can hold. Mostly it cannot, and this takes time for the newest vectors
+    only, where the exact numbers take a look at the whole library."""
+    header = files.header(catalog, model)
+    recipe, wanted = (header.recipe if header else "none"), catalog.index_recipe
+    if wanted not in ("auto", recipe):
+        return True
+    n_base, through = (header.count, header.through_vector_id) if header else (0, 0)
+    limit = _borne(n_base, merge_from) + 1
+    return catalog.changes_at_most(model.model_id, through, limit) == limit
 
 
 def drop_unusable(catalog: CatalogReads, model: ModelRecord, files: BaseFiles) -> None:
@@ -71,6 +85,8 @@ def merge_if_due(catalog: Catalog, model: ModelRecord, files: BaseFiles, tally: 
 
     A disk that does not take it costs a note, not the run.
     """
+    if not can_be_due(catalog, model, files):
+        return
     if not is_merge_due(files.coverage(catalog, model), catalog.index_recipe):
         return
     with merge_lock(files.folder.parent) as is_mine:
@@ -223,3 +239,8 @@ class _Pages:
     def _tell(self, n_done: int) -> None:
         if self.on_merged is not None:
             self.on_merged(n_done, max(self.n_total, n_done))
+
+
+def _borne(n_base: int, merge_from: int) -> int:
+    """So many changes since an index file of that many vectors are no reason for a new one."""
+    return max(merge_from, int(MERGE_SHARE * n_base))

@@ -56,7 +56,11 @@ def cost(
         (m for m in catalog.models() if model and m.fingerprint == model.fingerprint), None
     )
     if known is not None:
-        bare = catalog.without_vector(known.model_id)
+        bare = {
+            image_id
+            for folder in catalog.folders()
+            for image_id in catalog.without_vector(known.model_id, folder.folder_id)
+        }
         records = [record for record in records if record.image_id in bare]
     n_bytes = sum(record.size for record in records)
     if encoder is None:
@@ -98,8 +102,11 @@ def switch(catalog: Catalog, model: ModelRecord, files: BaseFiles, tally: Tally)
             prune_generations(files.folder, keep=())
         write.set_model(model, replace=True)
         write.keep_only_vectors_of(model.model_id)
-        bare = write.records(sorted(write.without_vector(model.model_id))).values()
-        unseen = [r.image_id for r in bare if r.is_unseen and r.state == "present"]
+        bare: frozenset[int] = frozenset().union(
+            *(write.without_vector(model.model_id, root.folder_id) for root in write.folders())
+        )
+        records = write.records(sorted(bare)).values()
+        unseen = [r.image_id for r in records if r.is_unseen and r.state == "present"]
         write.mark_missing(unseen)
     if unseen:
         tally.count("missing", len(unseen))

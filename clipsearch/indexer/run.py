@@ -16,7 +16,15 @@ from clipsearch.indexer.commit import Committer
 from clipsearch.indexer.confirm import confirm
 from clipsearch.indexer.pipeline import Pace, PixelEncoder, encoded_batches
 from clipsearch.indexer.report import Tally
-from clipsearch.indexer.scan import Candidate, FolderScan, Rules, outermost, place, scan
+from clipsearch.indexer.scan import (
+    Candidate,
+    FolderScan,
+    Rules,
+    outermost,
+    place,
+    scan,
+    without_vector,
+)
 from clipsearch.indexer.workers import Workers
 
 if TYPE_CHECKING:
@@ -28,9 +36,11 @@ def scan_folders(
 ) -> list[FolderScan]:
     """Compare folders with the catalog. Raises FolderError before anything is written."""
     roots = catalog.folders()
-    bare = catalog.without_vector(model_id)
     places = [place(folder, roots) for folder in outermost(folders)]
-    scans = [scan(each, catalog, tally, rules, bare) for each in places]
+    scans = [
+        scan(each, catalog, tally, rules, without_vector(each, catalog, model_id))
+        for each in places
+    ]
     if not rules.allow_missing:
         refuse_losses(scans)
     return scans

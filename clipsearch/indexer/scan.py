@@ -198,6 +198,14 @@ def known(place: Place, catalog: Catalog) -> Iterator[tuple[bytes, ImageRecord]]
     yield from heapq.merge(*inner, key=lambda each: each[0])
 
 
+def without_vector(place: Place, catalog: Catalog, model_id: int) -> frozenset[int]:
+    """The ids of the records below a place that should have a vector of a model and have none."""
+    if place.record is not None:
+        return catalog.without_vector(model_id, place.record.folder_id, place.subtree)
+    inner = (catalog.without_vector(model_id, root.folder_id) for root in place.inner)
+    return frozenset().union(*inner)
+
+
 def _resolved(folder: Path) -> Path:
     try:
         return folder.expanduser().resolve(strict=True)

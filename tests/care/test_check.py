@@ -304,6 +304,7 @@ def test_progress_is_told(sound: Library) -> None:
 def test_a_check_is_clean_at_any_moment_of_indexing_and_merging(
     sound: Library, paint: Paint, photos: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr("clipsearch.indexer.merge.can_be_due", lambda *_: True)
     monkeypatch.setattr("clipsearch.indexer.merge.is_merge_due", lambda *_: True)
 
     def write() -> None:

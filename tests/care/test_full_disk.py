@@ -93,6 +93,7 @@ def test_a_new_process_can_query_on_a_disk_without_a_single_free_byte(
 def test_a_merge_without_space_costs_a_note_and_not_the_report(
     disk: Path, shades: Path, paint: Paint, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr("clipsearch.indexer.merge.can_be_due", lambda *_: True)
     monkeypatch.setattr("clipsearch.indexer.merge.is_merge_due", lambda *_: True)
     with open_library(disk / "l") as library:
         library.index(shades)

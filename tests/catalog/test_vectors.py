@@ -110,6 +110,32 @@ def test_images_with_a_vector_are_told_from_those_without(catalog, add):
     assert catalog.with_vector(1, ids[:2]) == {ids[0]} and catalog.with_vector(2, ids) == set()
 
 
+def test_images_without_a_vector_are_looked_for_where_one_asks(catalog, add):
+    with catalog.begin() as batch:
+        add(batch, b"a/with.png", 1)
+        bare = [add(batch, name) for name in (b"a/1.png", b"b/2.png")]
+        lost = add(batch, b"a/missing.png", state="missing")
+        add(batch, b"a/broken.png", state="unreadable", reason="broken")
+        elsewhere = add(batch, b"a/3.png", folder=b"/others")
+    assert catalog.without_vector(1, 1) == {*bare, lost}
+    assert catalog.without_vector(1, 1, b"a") == {bare[0], lost}
+    assert catalog.without_vector(1, 2) == {elsewhere}
+
+
+def test_what_has_changed_is_counted_up_to_a_limit(catalog, add):
+    with catalog.begin() as batch:
+        ids = [add(batch, b"%d.png" % n, n) for n in range(6)]
+    through = catalog.revision()
+    assert catalog.changes_at_most(1, through, 100) == 0
+    with catalog.begin() as batch:
+        add(batch, b"new.png", 1)
+        batch.mark_missing(ids[:1])
+        batch.forget(ids[1:3])
+    assert catalog.changes_at_most(1, through, 100) == 2 + 1 + 2
+    assert catalog.changes_at_most(1, through, 3) == 3
+    assert catalog.changes_at_most(1, 0, 100) >= 4
+
+
 def test_batches_hold_present_images_only_oldest_first(catalog, add):
     with catalog.begin() as batch:
         ids = [add(batch, b"%d" % n, n / 8) for n in range(7)]

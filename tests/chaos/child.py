@@ -125,6 +125,7 @@ def watch_phases(phase: PhaseByte, merge_from: int) -> None:
     phase.around(clipsearch.index, "prune_generations", "prune")
     # Small libraries would never get an index file.
     merge.is_merge_due = partial(merge.is_merge_due, merge_from=merge_from)
+    merge.can_be_due = partial(merge.can_be_due, merge_from=merge_from)
 
 
 def slow_disk(seconds: float) -> None:

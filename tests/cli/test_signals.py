@@ -23,6 +23,7 @@ from tests.fakes import ColourEncoder
 
 module, name, mode, *sys.argv[1:] = sys.argv[1:]
 clipsearch.library_model.LibraryModel.load = lambda *_, **__: ColourEncoder()
+clipsearch.indexer.merge.can_be_due = lambda *_: True
 clipsearch.indexer.merge.is_merge_due = lambda *_: True
 
 def dawdle(*_, **__):

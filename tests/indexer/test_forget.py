@@ -224,6 +224,7 @@ def test_forgetting_most_of_an_index_file_writes_a_new_one(
 ) -> None:
     catalog = filled._opened()
     merge(catalog, catalog.model(), filled._files)  # type: ignore[arg-type]
+    monkeypatch.setattr("clipsearch.indexer.merge.can_be_due", lambda *_: True)
     monkeypatch.setattr("clipsearch.indexer.merge.is_merge_due", lambda covered, _: covered.n_dead)
     filled.forget(photos / "sub")
     index = filled.status().index

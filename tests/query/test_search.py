@@ -22,6 +22,7 @@ from clipsearch.index.ivf import Effort
 from clipsearch.indexer.lock import merge_lock
 from clipsearch.indexer.merge import (
     MERGE_FROM,
+    can_be_due,
     drop_unusable,
     is_merge_due,
     merge,
@@ -348,6 +349,34 @@ def test_merging_keeps_one_file_and_counts_what_is_outside(shelf: Shelf) -> None
     with shelf.catalog.begin() as write:
         write.mark_missing(ids[:2])
     assert covered(shelf) == ("exact", 30, 2, 5)
+
+
+def test_what_can_be_due_is_never_underestimated(shelf: Shelf) -> None:
+    ids = shelf.add(random_vectors(30))
+    merge(shelf.catalog, shelf.model, shelf.files)
+    header = shelf.files.header(shelf.catalog, shelf.model)
+    assert header is not None
+    shelf.add(random_vectors(5))
+    with shelf.catalog.begin() as write:
+        write.mark_missing(ids[:2])
+        write.forget(ids[2:5])
+        write.put_vectors(shelf.model.model_id, ids[5:9], random_vectors(4))
+        write.update_image(ids[9], state="unreadable", reason="broken")
+    found = shelf.files.coverage(shelf.catalog, shelf.model)
+    n_most = shelf.catalog.changes_at_most(shelf.model.model_id, header.through_vector_id, 1000)
+    assert (found.n_tail, found.n_dead) == (9, 10)
+    assert found.n_tail + found.n_dead <= n_most <= 2 * (found.n_tail + found.n_dead)
+
+
+@pytest.mark.parametrize(
+    ("n_new", "can_be", "is_due"), [(2, False, False), (3, True, False), (6, True, True)]
+)
+def test_what_is_due_can_be_due(shelf: Shelf, n_new: int, can_be: bool, is_due: bool) -> None:
+    shelf.add(random_vectors(200))
+    merge(shelf.catalog, shelf.model, shelf.files)
+    shelf.add(random_vectors(n_new))
+    assert can_be_due(shelf.catalog, shelf.model, shelf.files, merge_from=5) is can_be
+    assert is_merge_due(shelf.files.coverage(shelf.catalog, shelf.model), merge_from=5) is is_due
 
 
 @pytest.mark.parametrize(
