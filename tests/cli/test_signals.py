@@ -16,7 +16,10 @@ from tests.fakes import ColourEncoder
 # Runs the command line with a model without weights, and with one function replaced by one that
 # says where it is, and stays there for a minute.
 DAWDLING = """
-import hashlib, importlib, sys, time
+import hashlib, importlib, signal, sys, time
+# Whoever runs the tests in the background has had these ignored, as `nohup` and `&` do.
+signal.signal(signal.SIGINT, signal.default_int_handler)
+signal.signal(signal.SIGHUP, signal.SIG_DFL)
 from clipsearch import __main__ as program
 import clipsearch.indexer.merge, clipsearch.library_model
 from tests.fakes import ColourEncoder
