@@ -7,10 +7,9 @@ from clipsearch.index.base import VectorIndex
 from clipsearch.index.build import Change, Source, build, extend, load, open_index, open_one
 from clipsearch.index.exact import CODE_ERROR, ExactIndex
 from clipsearch.index.recipes import RECIPES, checked_recipe, choose_recipe, explain
+from clipsearch.index.refusal import Refusal, RefusalReason
 from clipsearch.index.store import (
     GenerationHeader,
-    Refusal,
-    RefusalReason,
     generation_path,
     generations,
     prune_generations,

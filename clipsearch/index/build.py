@@ -16,12 +16,12 @@ from clipsearch.errors import VectorIndexError
 from clipsearch.index.base import VectorIndex
 from clipsearch.index.exact import ExactIndex, ExactWriter
 from clipsearch.index.recipes import EXACT
+from clipsearch.index.refusal import Refusal
 from clipsearch.index.store import (
     GenerationHeader,
     Identity,
     Payload,
     Publishing,
-    Refusal,
     Sink,
     load_generation,
     read_generation,

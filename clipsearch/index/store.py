@@ -21,7 +21,6 @@ import struct
 from collections.abc import Callable, Collection, Iterable
 from contextlib import AbstractContextManager, nullcontext, suppress
 from dataclasses import asdict, dataclass, fields
-from enum import StrEnum
 from pathlib import Path
 from typing import Any, BinaryIO, TypeVar
 
@@ -29,6 +28,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from clipsearch.errors import VectorIndexError
+from clipsearch.index.refusal import Refusal, RefusalReason, RefusedError
 from clipsearch.index.verified import Verified
 
 # Not text, and with both kinds of line end, so that no text-mode copy survives unnoticed.
@@ -68,37 +68,6 @@ class GenerationHeader:
     n_trained: int = 0
     recall: float | None = None
     recall_unlike: float | None = None
-
-
-class RefusalReason(StrEnum):
-    """Why an index file was not used."""
-
-    UNREADABLE = "unreadable"  # the system would not let us
-    FOREIGN = "foreign"  # not an index file
-    OLDER_FORMAT = "older format"
-    NEWER_FORMAT = "newer format"
-    TRUNCATED = "truncated"
-    DAMAGED = "damaged"
-    OTHER_LIBRARY = "other library"
-    OTHER_MODEL = "other model"
-
-
-@dataclass(frozen=True)
-class Refusal:
-    """An index file that was passed over."""
-
-    path: Path
-    reason: RefusalReason
-    detail: str
-
-
-class RefusedError(Exception):
-    """An index file cannot be used. Stays inside this engine."""
-
-    def __init__(self, reason: RefusalReason, detail: str) -> None:
-        super().__init__(detail)
-        self.reason = reason
-        self.detail = detail
 
 
 class Sink:
