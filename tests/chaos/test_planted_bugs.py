@@ -48,7 +48,7 @@ def test_a_file_that_nobody_hears_of_is_found(tmp_path: Path) -> None:
 
 
 def test_a_wrong_hit_is_found(tmp_path: Path) -> None:
-    result = ask_many(tmp_path / "asking", SEED, 120, plant=True)
+    result = ask_many(tmp_path / "asking", SEED, 2000, plant=True)
     assert has(result.findings, "wrong: ")
 
 
