@@ -40,10 +40,6 @@ class Salvaged:
     refused: int = 0  # could be read, and contradict the others
     unreadable: int = 0  # row numbers where a row may have been: SQLite could not say
 
-    @property
-    def is_empty(self) -> bool:
-        return not self.kept.get("images") and not self.kept.get("vectors")
-
 
 def salvage(damaged: Path, target: Path, on_refused: OnLost) -> Salvaged:
     """Write what can be read of `damaged` to `target`, a new file. Rows that contradict what was
