@@ -9,10 +9,11 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from clipsearch import clip
     from clipsearch.errors import ClipsearchError
+    from clipsearch.filters import Filter
     from clipsearch.indexer.report import IndexReport, Progress, SkippedFile
     from clipsearch.library import Library
     from clipsearch.probes import ImageProbe, Query, TextProbe, VectorProbe
-    from clipsearch.query.search import Hit
+    from clipsearch.query.hits import Hit, Hits
     from clipsearch.query.status import Status
     from clipsearch.settings import Settings
 
@@ -20,7 +21,9 @@ if TYPE_CHECKING:
 
 __all__ = [
     "ClipsearchError",
+    "Filter",
     "Hit",
+    "Hits",
     "ImageProbe",
     "IndexReport",
     "Library",
@@ -37,7 +40,9 @@ __all__ = [
 
 _HOMES = {
     "ClipsearchError": "errors",
-    "Hit": "query.search",
+    "Filter": "filters",
+    "Hit": "query.hits",
+    "Hits": "query.hits",
     "ImageProbe": "probes",
     "IndexReport": "indexer.report",
     "Library": "library",

@@ -11,20 +11,24 @@ from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any, Self, Unpack
 
 import numpy as np
 
-from clipsearch.errors import FolderError, QueryError
+from clipsearch.errors import FolderError
 from clipsearch.indexer.encoder import Encoder, record_of
 from clipsearch.indexer.report import IndexReport, OnProgress, Progress, SkippedFile, Tally
 from clipsearch.library_catalog import LibraryCatalog
 from clipsearch.library_model import LibraryModel, OnDownload
 from clipsearch.probes import ImageProbe
+from clipsearch.query.answer import answer
 from clipsearch.query.base import BaseFiles
 from clipsearch.query.given import as_query
-from clipsearch.query.search import Hit, Space, image_vector, probed_images, query_vector, search
+from clipsearch.query.hits import Hit, Hits
+from clipsearch.query.search import Space
 from clipsearch.query.status import FolderStatus, Status, library_status
+from clipsearch.query.vector import image_vector, probed_images, query_vector
+from clipsearch.query.wanted import QueryOptions, Wanted
 from clipsearch.settings import Settings
 
 if TYPE_CHECKING:
@@ -43,6 +47,7 @@ __all__ = [
     "Encoder",
     "FolderStatus",
     "Hit",
+    "Hits",
     "IndexReport",
     "Library",
     "Progress",
@@ -227,31 +232,30 @@ class Library:
             record = None if encoder is None else record_of(encoder)
             return cost(state, record, encoder, Pace.of(self.settings))
 
-    def query(self, probe: Any, k: int = 10, *, exact: bool = False) -> list[Hit]:
+    def query(self, probe: Any, k: int = 10, **options: Unpack[QueryOptions]) -> Hits:
         """The k images most like a probe, best first; fewer if there are fewer.
 
         A probe is text in the query language, a Path, a PIL image, a vector `[dim]`, a Query, or a
         sequence of these, which count alike (strings alone: as the words of a command line).
-        Picture files of the question are left out of the answer; their copies are not. With
-        `exact` every vector is looked at, also where an approximate index would be faster.
+        Picture files of the question are left out of the answer; their copies are not. What can
+        be given by name says `query.wanted.QueryOptions`.
         Raises QueryError if it makes no sense, NoLibrary if nothing was ever indexed here.
         """
-        if isinstance(k, bool) or not isinstance(k, int | np.integer) or k < 1:
-            raise QueryError(f"{k} hits cannot be had: ask for a whole number of at least 1")
-        model = self._model()
+        wanted, model = Wanted.of(k, options), self._model()
         if model is None:
             self._opened()  # raises NoLibrary if that is why
         query = as_query(probe, lambda image: image_vector(image, self._loaded(for_probes=True)))
         if model is None:
-            return []
+            return Hits((), query)
         is_picture = [isinstance(part, ImageProbe) for part in query.probes]
         leave_out = probed_images(query, self._opened()) if any(is_picture) else None
         vector = query_vector(query, self._loaded(for_probes=True), self.settings.max_pixels)
         with (self._catalog.quick() or self._opened()).snapshot() as state:
             if state.model() == model:
-                base = None if exact else self._files.base(state, model)
-                return search(vector, Space(state, model.model_id, base), int(k), leave_out)
-        return self.query(probe, k, exact=exact)  # the library has changed its model meanwhile
+                base = None if wanted.exact else self._files.base(state, model)
+                space = Space(state, model.model_id, base)
+                return answer(query, vector, space, wanted, leave_out)
+        return self.query(probe, k, **options)  # the library has changed its model meanwhile
 
     def status(self) -> Status:
         """What the library holds. Loads no model."""

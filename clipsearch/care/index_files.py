@@ -13,7 +13,8 @@ import numpy as np
 from clipsearch.care.report import Findings, Kind
 from clipsearch.errors import CatalogError
 from clipsearch.query.base import Base
-from clipsearch.query.search import Hit, Space, search
+from clipsearch.query.hits import Hit
+from clipsearch.query.search import Space, search
 from clipsearch.vectors import IdArray, normalise
 
 if TYPE_CHECKING:

@@ -6,7 +6,7 @@ import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
-from clipsearch.query.search import ProbeEncoder
+from clipsearch.query.vector import ProbeEncoder
 
 if TYPE_CHECKING:
     from clipsearch.catalog import ModelRecord

@@ -31,7 +31,8 @@ from clipsearch.indexer.merge import (
 )
 from clipsearch.indexer.report import Tally
 from clipsearch.query.base import Base, BaseFiles, Coverage
-from clipsearch.query.search import LEAST_DEPTH, Hit, Space, exact_scores, search
+from clipsearch.query.hits import Hit
+from clipsearch.query.search import LEAST_DEPTH, Space, exact_scores, search
 from clipsearch.vectors import FloatArray, IdArray, normalise
 
 DIMENSION = 8
