@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from bench.peer import random_vit, write_weights
 from bench.rclip import export
 from bench.timing import interleaved, rates
-from clipsearch.clip.download import ModelCache
+from clipsearch.clip.cache import ModelCache
 from clipsearch.clip.encoder import Encoder
 from clipsearch.clip.preprocess import Preprocess
 from clipsearch.vectors import FloatArray

@@ -24,7 +24,7 @@ from bench.photographs import LARGE, SMALL, write_photographs
 from bench.rclip import MODEL_PX, Rclip, install
 from bench.timing import interleaved, rates
 from bench.workplace import FOLDER, folder_of
-from clipsearch.clip.download import ModelCache
+from clipsearch.clip.cache import ModelCache
 from clipsearch.clip.encoder import Encoder
 from clipsearch.settings import Settings
 

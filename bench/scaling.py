@@ -16,7 +16,7 @@ from bench.indexing import COLLECTIONS
 from bench.peer import random_vit, write_weights
 from bench.photographs import write_photographs
 from bench.workplace import FOLDER
-from clipsearch.clip.download import ModelCache
+from clipsearch.clip.cache import ModelCache
 from clipsearch.clip.encoder import Encoder
 from clipsearch.images import decode
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import sys
 
 from clipsearch.cli.signals import Signals
@@ -12,6 +13,9 @@ def main() -> int:
     signals = Signals()
     try:
         signals.install()
+        # Nearly all that is made while starting stays to the end: to look through it for garbage
+        # after every few hundred objects, as Python would, takes a tenth of a short query.
+        gc.set_threshold(50_000)
         from clipsearch.cli.app import main as run
 
         code = run()

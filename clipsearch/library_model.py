@@ -43,6 +43,7 @@ class LibraryModel:
         self.wanted = wanted
         self.given = given
         self._on_download = on_download
+        self._folder: Path | None = None  # of the wanted model, where it was looked for
         self._encoders: dict[bool, Encoder] = {}  # by whether it is the one in numpy
         self._loading = threading.Lock()  # threads that come together share one of each
 
@@ -88,7 +89,7 @@ class LibraryModel:
 
     def load(self, model: str | Path, lite: bool = False, offline: bool = False) -> Encoder:
         """An encoder of any model, whatever the library's is. Raises the errors of loading."""
-        from clipsearch.clip.download import ModelCache
+        from clipsearch.clip.cache import ModelCache
         from clipsearch.clip.lite import encoder_class
 
         settings = replace(self.settings, offline=offline or self.settings.offline)
@@ -109,7 +110,7 @@ class LibraryModel:
     def become(self, encoder: Encoder, *, given: bool) -> None:
         """Go on with this encoder: the library has made its model its own."""
         with self._loading:
-            self._encoders, self.wanted = {False: encoder}, None
+            self._encoders, self.wanted, self._folder = {False: encoder}, None, None
             self.given = encoder if given else None
 
     def forget(self) -> None:
@@ -118,7 +119,8 @@ class LibraryModel:
 
     def _load_for(self, record: ModelRecord | None, lite: bool) -> Encoder:
         if record is None or self.wanted is not None:
-            return self.load(self.wanted or self.settings.model, lite)
+            # Once is enough: a file of weights is known by all of its bytes.
+            return self.load(self._folder or self.wanted or self.settings.model, lite)
         try:
             return self.load(_bundle_of(record) or record.name, lite)
         except UnknownModel as error:
@@ -128,15 +130,16 @@ class LibraryModel:
             ) from error
 
     def _check_file(self, model: str | Path, record: ModelRecord) -> None:
-        from clipsearch.clip.download import ModelCache
+        from clipsearch.clip.cache import ModelCache
         from clipsearch.clip.manifest import read_manifest
         from clipsearch.clip.models import find_model
 
         cache = replace(ModelCache.of(self.settings), offline=True)
         try:
-            wanted = read_manifest(find_model(model, cache))
+            self._folder = find_model(model, cache)
         except ModelUnavailable:  # so it cannot be the model that made this library
             raise self._mismatch(record, str(model)) from None
+        wanted = read_manifest(self._folder)
         if wanted.source_sha256 != record.sha256:
             raise self._mismatch(record, wanted.name)
 

@@ -32,6 +32,20 @@ def normalise(vectors: NDArray[Any]) -> FloatArray:
     return unit
 
 
+def distinct(ids: IdArray) -> IdArray:
+    """Each id once, ascending. As np.unique, which imports numpy.ma for it: a tenth of a query."""
+    ascending = np.sort(ids)
+    is_new = np.ones(ascending.size, dtype=bool)
+    is_new[1:] = ascending[1:] != ascending[:-1]
+    return ascending[is_new]
+
+
+def without(ids: IdArray, others: IdArray) -> IdArray:
+    """Those of the ids, each once and ascending, that are not among the others."""
+    found = distinct(ids)
+    return found[~np.isin(found, others)] if others.size else found
+
+
 def widened(half: NDArray[Any]) -> FloatArray:
     """float16 → float32, the same numbers, five times as fast as numpy's own conversion.
 

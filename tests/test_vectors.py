@@ -3,8 +3,18 @@
 from __future__ import annotations
 
 import numpy as np
+from hypothesis import given
+from hypothesis import strategies as st
 
-from clipsearch.vectors import widened
+from clipsearch.vectors import IdArray, distinct, widened, without
+
+IDS = st.lists(st.integers(-5, 20)).map(lambda ids: np.array(ids, dtype=np.int64))
+
+
+@given(IDS, IDS)
+def test_sets_of_ids_are_those_of_numpy(ids: IdArray, others: IdArray) -> None:
+    assert distinct(ids).tolist() == np.unique(ids).tolist()
+    assert without(ids, others).tolist() == np.setdiff1d(ids, others).tolist()
 
 
 def test_every_finite_half_becomes_the_same_number_in_float32() -> None:

@@ -29,7 +29,7 @@ from clipsearch.catalog.connecting import (
 )
 from clipsearch.catalog.records import ModelRecord, VectorBatch
 from clipsearch.errors import CatalogDamaged, CatalogError
-from clipsearch.vectors import FloatArray, IdArray, widened
+from clipsearch.vectors import FloatArray, IdArray, distinct, widened
 
 APPLICATION_ID = 0x636C6970  # "clip", in the header of every catalog: what makes a file ours
 SCHEMA = "0002"  # the head of the migrations: another one is for the catalog proper
@@ -278,7 +278,7 @@ class QuickSnapshot:
         # Looking at every image for one without a vector is slow, and mostly there is none.
         if not self._connection.execute(_ALL_HAVE_ONE, given).fetchone()[0]:
             parts.append(self._ids(_BARE, given))
-        return np.unique(np.concatenate(parts))
+        return distinct(np.concatenate(parts))
 
     def _ids(self, statement: str, given: dict[str, int] | None = None) -> IdArray:
         rows = self._connection.execute(statement, given or {})

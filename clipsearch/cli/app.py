@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Sequence
-from importlib.metadata import PackageNotFoundError, version
 from typing import Annotated
 
 import typer
@@ -46,6 +45,8 @@ app.add_typer(models, name="models")
 
 def show_version(wanted: bool) -> None:
     if wanted:
+        from importlib.metadata import PackageNotFoundError, version
+
         try:
             render.text(f"clipsearch {version('clipsearch')}")
         except PackageNotFoundError:

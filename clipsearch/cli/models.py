@@ -46,7 +46,7 @@ def list_all(context: typer.Context, as_json: JsonOption = False) -> int:
 @models.command()
 def download(name: NameArgument, as_json: JsonOption = False) -> int:
     """Fetch a model now, so that it is here when it is needed."""
-    from clipsearch.clip.download import ModelCache
+    from clipsearch.clip.cache import ModelCache
     from clipsearch.clip.models import download_model
     from clipsearch.settings import Settings
 
@@ -69,8 +69,8 @@ def convert(
     as_json: JsonOption = False,
 ) -> int:
     """Make a folder that --model takes of a weights file."""
+    from clipsearch.clip.cache import ModelCache
     from clipsearch.clip.convert import convert_file
-    from clipsearch.clip.download import ModelCache
     from clipsearch.settings import Settings
 
     cache = ModelCache.of(Settings.load(vocab=vocab), render.DownloadLines())
@@ -82,7 +82,7 @@ def convert(
 @models.command()
 def remove(name: NameArgument, as_json: JsonOption = False) -> int:
     """Delete a downloaded model, or what has arrived of it."""
-    from clipsearch.clip.download import ModelCache
+    from clipsearch.clip.cache import ModelCache
     from clipsearch.clip.models import remove_model
     from clipsearch.settings import Settings
 

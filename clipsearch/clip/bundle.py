@@ -20,9 +20,9 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
+from clipsearch.clip.cache import sha256_of
 from clipsearch.clip.checkpoint import fit_weights, fitting
 from clipsearch.clip.config import ClipConfig
-from clipsearch.clip.download import sha256_of
 from clipsearch.clip.manifest import (
     MANIFEST_FILE,
     MERGES_FILE,

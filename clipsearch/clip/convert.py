@@ -10,8 +10,8 @@ from dataclasses import replace
 from pathlib import Path
 
 from clipsearch.clip.bundle import save_bundle
+from clipsearch.clip.cache import ModelCache
 from clipsearch.clip.checkpoint import read_checkpoint
-from clipsearch.clip.download import ModelCache
 from clipsearch.clip.manifest import Manifest, is_bundle, read_manifest
 from clipsearch.clip.merges import merges_for
 from clipsearch.clip.preprocess import Preprocess

@@ -6,28 +6,25 @@ What has arrived lies beside it as `.part` until all is there, and the next atte
 
 from __future__ import annotations
 
-import hashlib
 import os
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 
 from filelock import FileLock, Timeout
 
+from clipsearch.clip.cache import ModelCache, sha256_of
 from clipsearch.clip.published import RemoteFile
 from clipsearch.clip.transfer import (
     TIMEOUT_SECONDS,
     Download,
     Interrupted,
-    ProgressCallback,
     Transfer,
     Unfit,
     host,
 )
 from clipsearch.errors import ChecksumMismatch, ModelError, ModelUnavailable
-from clipsearch.settings import Settings
 
 # A server that cuts the connection is asked again as long as each attempt brings at least this.
 WORTH_ANOTHER_BYTES = 1024 * 1024
@@ -39,36 +36,6 @@ REMEDY = (
     "choose `--model mini`, the bundled model that knows drawings,"
     " or `--model FILE` with weights that are already on disk"
 )
-
-
-@dataclass(frozen=True)
-class ModelCache:
-    """The folder where fetched and converted models are kept, and how to get what is not there.
-
-    `mirror` is the address of a folder from which to fetch instead of the published addresses.
-    `vocab` are the merges to convert with, for models that have none beside them.
-    """
-
-    folder: Path
-    offline: bool = False
-    on_progress: ProgressCallback | None = None
-    mirror: str | None = None
-    vocab: Path | None = None
-
-    @classmethod
-    def of(cls, settings: Settings, on_progress: ProgressCallback | None = None) -> ModelCache:
-        """The cache that the settings describe."""
-        return cls(
-            settings.cache_dir,
-            settings.offline,
-            on_progress,
-            mirror=settings.model_url,
-            vocab=settings.vocab,
-        )
-
-    def address(self, remote: RemoteFile, file_name: str) -> str:
-        """Where to fetch a file from: a mirror has them all in one folder."""
-        return f"{self.mirror.rstrip('/')}/{file_name}" if self.mirror else remote.url
 
 
 def fetch(
@@ -123,12 +90,6 @@ def in_turn(lock_file: Path, cache: ModelCache) -> FileLock:
             cache.on_progress(Download(0, 0, is_waiting=True))
         lock.acquire()
     return lock
-
-
-def sha256_of(path: Path) -> str:
-    """The SHA-256 of a whole file, in hex."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def part_of(target: Path) -> Path:

@@ -18,7 +18,7 @@ from torch import Tensor, nn
 
 from clipsearch.clip.bundle import load_image_tower, load_text_tower
 from clipsearch.clip.bundled import BundledModel
-from clipsearch.clip.download import ModelCache
+from clipsearch.clip.cache import ModelCache
 from clipsearch.clip.model import ImageTower
 from clipsearch.clip.models import find_model
 from clipsearch.clip.text import TextTransformer

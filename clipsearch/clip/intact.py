@@ -12,9 +12,8 @@ from contextlib import suppress
 from hashlib import sha256
 from pathlib import Path
 
-from clipsearch.clip.download import sha256_of
+from clipsearch.clip.cache import sha256_of
 from clipsearch.clip.manifest import WEIGHTS_FILE, read_manifest
-from clipsearch.clip.registry import MINI_FOLDER
 from clipsearch.errors import BrokenCheckpoint
 
 SEEN_FOLDER = "verified"  # in the cache: a small file for each bundle
@@ -34,6 +33,8 @@ def require_intact(folder: Path, cache_folder: Path) -> None:
         return
     found = sha256_of(path)
     if found != expected:
+        from clipsearch.clip.registry import MINI_FOLDER
+
         remedy = f"delete the folder {folder} and fetch or convert the model again"
         if folder == MINI_FOLDER:
             remedy = "install clipsearch again"

@@ -15,10 +15,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from clipsearch.clip.bundled import BundledModel
-from clipsearch.clip.download import ModelCache
-from clipsearch.clip.manifest import WEIGHTS_FILE
+from clipsearch.clip.cache import ModelCache
+from clipsearch.clip.intact import require_intact
+from clipsearch.clip.manifest import WEIGHTS_FILE, is_bundle
 from clipsearch.clip.mapped import MappedWeights
-from clipsearch.clip.models import find_model
 from clipsearch.clip.towers import image_features, text_features
 from clipsearch.errors import BrokenCheckpoint
 from clipsearch.vectors import FloatArray, normalise
@@ -72,6 +72,12 @@ class LiteEncoder(BundledModel):
         `precision` is for those who choose between the two: `is_lite_enough`. Raises the errors of
         `find_model`, and BrokenCheckpoint.
         """
+        folder = Path(name_or_path)
+        if folder.is_absolute() and is_bundle(folder):  # a library's own: nothing has to be found
+            require_intact(folder, cache.folder)
+            return cls(folder, device)
+        from clipsearch.clip.models import find_model
+
         return cls(find_model(name_or_path, cache), device)
 
     def encode_pixels(self, pixels: NDArray[np.uint8]) -> FloatArray:

@@ -8,7 +8,8 @@ from __future__ import annotations
 from importlib.util import find_spec
 from pathlib import Path
 
-from clipsearch.clip.download import ModelCache, fetch, sha256_of
+from clipsearch.clip.cache import ModelCache, sha256_of
+from clipsearch.clip.download import fetch
 from clipsearch.clip.manifest import MERGES_FILE
 from clipsearch.clip.registry import CLIP_MERGES, CLIP_MERGES_FILE, CLIP_VOCAB_SIZE
 from clipsearch.errors import BrokenCheckpoint, ModelUnavailable

@@ -12,7 +12,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from clipsearch.clip.download import ModelCache, fetch, in_turn, part_of, sha256_of
+from clipsearch.clip.cache import ModelCache, sha256_of
+from clipsearch.clip.download import fetch, in_turn, part_of
 from clipsearch.clip.intact import require_intact
 from clipsearch.clip.manifest import WEIGHTS_FILE, is_bundle
 from clipsearch.clip.merges import given_merges, own_merges

@@ -17,8 +17,8 @@ import torch
 from torch import IntTensor
 
 from clipsearch.clip.bundle import load_bundle
+from clipsearch.clip.cache import ModelCache
 from clipsearch.clip.config import OPENAI_CONFIGS
-from clipsearch.clip.download import ModelCache
 from clipsearch.clip.merges import find_clip_merges
 from clipsearch.clip.model import CLIP, convert_weights
 from clipsearch.clip.models import find_model

@@ -8,7 +8,7 @@ from __future__ import annotations
 from hashlib import sha256
 from pathlib import Path
 
-from clipsearch.clip.download import sha256_of
+from clipsearch.clip.cache import sha256_of
 from clipsearch.clip.recipe import read_json
 from clipsearch.errors import BrokenCheckpoint
 

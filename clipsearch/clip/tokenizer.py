@@ -7,20 +7,22 @@ from __future__ import annotations
 
 import gzip
 import html
+import re
 import zlib
 from collections.abc import Iterable, Sequence
 from functools import cache, lru_cache
 from heapq import heapify, heappop, heappush
 from itertools import pairwise
 from pathlib import Path
-from typing import Self
+from typing import TYPE_CHECKING, Self
 
-import ftfy
 import numpy as np
-import regex
 from numpy.typing import NDArray
 
 from clipsearch.errors import BrokenCheckpoint, QueryError
+
+if TYPE_CHECKING:
+    import regex
 
 Merge = tuple[str, str]
 TokenArray = NDArray[np.int32]
@@ -47,14 +49,15 @@ class Tokenizer:
     The end token is therefore the largest id, which is how the text tower finds it.
     """
 
-    def __init__(self, merges: Iterable[Merge]) -> None:
-        pairs = list(merges)
+    def __init__(self, lines: Sequence[str]) -> None:
+        """Each line is a merge: two symbols and a space between them, of which they have none."""
         symbols = list(_byte_symbols().values())
         self._symbols = [*symbols, *(symbol + WORD_END for symbol in symbols)]
-        self._symbols += ["".join(pair) for pair in pairs]
-        self._ids = {symbol: index for index, symbol in enumerate(self._symbols)}
-        self._ranks = {pair: rank for rank, pair in enumerate(pairs)}
-        self.n_merges = len(pairs)
+        # All at once and never line by line: who asks in a new process waits for this.
+        self._symbols += "\n".join(lines).replace(" ", "").split("\n") if lines else []
+        self._ids = dict(zip(self._symbols, range(len(self._symbols)), strict=True))
+        self._ranks = dict(zip(lines, range(len(lines)), strict=True))
+        self.n_merges = len(lines)
         self.start_token = len(self._symbols)
         self.end_token = self.start_token + 1
         self.vocab_size = self.end_token + 1
@@ -64,7 +67,7 @@ class Tokenizer:
     @classmethod
     def from_merges(cls, merges: Iterable[Merge]) -> Self:
         """Merges in order of rank; the last symbol of a word ends in `</w>`."""
-        return cls(merges)
+        return cls([" ".join(pair) for pair in merges])
 
     @classmethod
     def from_file(cls, path: Path) -> Self:
@@ -76,7 +79,9 @@ class Tokenizer:
         other, all. Raises BrokenCheckpoint if it cannot be read or holds something else.
         """
         _, *lines = _used_lines(path)
-        return cls(_parse_merge(line, path) for line in lines if line)
+        merges = [line for line in lines if line]
+        _require_pairs(merges, path)
+        return cls(merges)
 
     @classmethod
     def for_model(cls, path: Path, vocab_size: int) -> Self:
@@ -95,9 +100,10 @@ class Tokenizer:
         With `allow_special`, as in the reference, a literal `<|endoftext|>` becomes the end token
         and hides what comes after it; without, as befits what a user types, it is spelled out.
         """
-        pattern = _word_pattern(allow_special)
+        cleaned = _clean(text)
+        pattern = _ascii_pattern if cleaned.isascii() else _word_pattern
         ids: list[int] = []
-        for word in pattern.findall(_clean(text)):
+        for word in pattern(allow_special).findall(cleaned):
             if allow_special and word in self._control_tokens:
                 ids.append(self._control_tokens[word])
             else:
@@ -151,14 +157,14 @@ class Tokenizer:
         # A heap, for a search through all pairs at each step takes minutes on a very long word.
         candidates = [
             (self._ranks[pair], place)
-            for place, pair in enumerate(pairwise(symbols))
+            for place, pair in enumerate(map(" ".join, pairwise(symbols)))
             if pair in self._ranks
         ]
         heapify(candidates)
         while candidates:
             rank, left = heappop(candidates)
             right = following[left]
-            if right == len(symbols) or self._ranks.get((symbols[left], symbols[right])) != rank:
+            if right == len(symbols) or self._rank(symbols[left], symbols[right]) != rank:
                 continue  # one of the two has been joined with another neighbour since
             symbols[left] += symbols[right]
             symbols[right] = ""
@@ -168,10 +174,13 @@ class Tokenizer:
             for first in (preceding[left], left):
                 second = following[first] if first >= 0 else len(symbols)
                 if second < len(symbols):
-                    new_rank = self._ranks.get((symbols[first], symbols[second]))
+                    new_rank = self._rank(symbols[first], symbols[second])
                     if new_rank is not None:
                         heappush(candidates, (new_rank, first))
         return tuple(self._ids[symbol] for symbol in symbols if symbol)
+
+    def _rank(self, first: str, second: str) -> int | None:
+        return self._ranks.get(f"{first} {second}")
 
 
 def packed_merges(path: Path) -> bytes:
@@ -206,29 +215,50 @@ def _read_text(path: Path) -> str:
     return content.decode("utf-8")
 
 
-def _parse_merge(line: str, path: Path) -> Merge:
-    first, _, second = line.partition(" ")
-    if not first or not second or " " in second:
-        raise BrokenCheckpoint(
-            f"the merges file {path} holds the line {line[:60]!r}, which is not two symbols: "
-            "fetch or export the model again"
-        )
-    return first, second
+def _require_pairs(lines: Sequence[str], path: Path) -> None:
+    """Raise BrokenCheckpoint for a line that is not two symbols with one space between them."""
+    text = np.frombuffer("\n".join(["", *lines, ""]).encode(), dtype=np.uint8)
+    (marks,) = np.nonzero((text == ord(" ")) | (text == ord("\n")))
+    is_space = text[marks] == ord(" ")
+    is_sound = marks.size == 2 * len(lines) + 1 and is_space[1::2].all() and not is_space[::2].any()
+    if is_sound and (np.diff(marks) > 1).all():
+        return
+    line = next((each for each in lines if not re.fullmatch("[^ ]+ [^ ]+", each)), "")
+    raise BrokenCheckpoint(
+        f"the merges file {path} holds the line {line[:60]!r}, which is not two symbols: "
+        "fetch or export the model again"
+    )
 
 
 def _clean(text: str) -> str:
     """Repair mojibake and quotes, resolve HTML entities, single the spaces, lower the case."""
-    # Captions from the web were escaped twice, which the models have learned to expect undone.
-    unescaped = html.unescape(html.unescape(ftfy.fix_text(text)))
-    return " ".join(unescaped.split()).lower()
+    # In most questions there is nothing to repair, and ftfy takes longer to load than they take.
+    if not (text.isascii() and text.isprintable() and "&" not in text):
+        import ftfy
+
+        # Captions from the web were escaped twice, which the models have learned to expect undone.
+        text = html.unescape(html.unescape(ftfy.fix_text(text)))
+    return " ".join(text.split()).lower()
+
+
+_CONTROLS = r"<\|startoftext\|>|<\|endoftext\|>|"
+_CONTRACTIONS = r"'s|'t|'re|'ve|'m|'ll|'d|"
 
 
 @cache
 def _word_pattern(allow_special: bool) -> regex.Pattern[str]:
     """Contractions, runs of letters, single digits, runs of anything else."""
-    controls = r"<\|startoftext\|>|<\|endoftext\|>|" if allow_special else ""
-    words = r"'s|'t|'re|'ve|'m|'ll|'d|[\p{L}]+|[\p{N}]|[^\s\p{L}\p{N}]+"
-    return regex.compile(controls + words, regex.IGNORECASE)
+    import regex
+
+    words = _CONTRACTIONS + r"[\p{L}]+|[\p{N}]|[^\s\p{L}\p{N}]+"
+    return regex.compile((_CONTROLS if allow_special else "") + words, regex.IGNORECASE)
+
+
+@cache
+def _ascii_pattern(allow_special: bool) -> re.Pattern[str]:
+    """The same for lower-case ASCII, for which Python's own module will do."""
+    words = _CONTRACTIONS + r"[a-z]+|[0-9]|[^\sa-z0-9]+"
+    return re.compile((_CONTROLS if allow_special else "") + words)
 
 
 @cache

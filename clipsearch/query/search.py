@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from clipsearch.query.base import Base, QueryReads
 from clipsearch.query.hits import Hit
-from clipsearch.vectors import FloatArray, IdArray, widened
+from clipsearch.vectors import FloatArray, IdArray, distinct, widened, without
 
 if TYPE_CHECKING:
     from clipsearch.index.base import Proposal
@@ -52,12 +52,12 @@ def search(
     """
     out = np.empty(0, dtype=np.int64) if leave_out is None else leave_out
     if allowed is not None and allowed.size <= FEW:
-        candidates = np.setdiff1d(allowed, np.union1d(out, space.catalog.absent_ids()))
+        candidates = without(without(allowed, out), space.catalog.absent_ids())
         ids, scores = _compared(vector, space, candidates)
     else:
         # Five hits are the first five of fifteen, because as many are looked for.
         depth = max(LEAST_DEPTH, 1 << (k - 1).bit_length())
-        tail = np.setdiff1d(_from_tail(vector, space, depth + len(out), allowed), out)
+        tail = without(_from_tail(vector, space, depth + len(out), allowed), out)
         proposal = _from_base(vector, space, depth, out, allowed)
         ids, scores = _nearest(vector, space, depth, proposal, tail)
     best = np.lexsort((ids, -scores))[:k]
@@ -119,7 +119,7 @@ def _from_base(
     if space.base is None or not len(space.base.index):
         return None
     dead = space.catalog.dead_ids(space.model_id, space.base.through_vector_id)
-    excluded = np.union1d(dead, leave_out) if leave_out.size else dead
+    excluded = distinct(np.concatenate([dead, leave_out])) if leave_out.size else dead
     return space.base.index.propose(vector, k, allowed, excluded)
 
 

@@ -10,7 +10,8 @@ import os
 import sys
 from pathlib import Path
 
-from clipsearch.clip.download import ModelCache, fetch
+from clipsearch.clip.cache import ModelCache
+from clipsearch.clip.download import fetch
 from clipsearch.clip.published import RemoteFile
 
 

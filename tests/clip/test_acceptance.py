@@ -19,7 +19,7 @@ import torch
 from PIL import Image
 
 from clipsearch.clip.bundle import Bundle, load_bundle
-from clipsearch.clip.download import ModelCache
+from clipsearch.clip.cache import ModelCache
 from clipsearch.clip.models import find_model
 from clipsearch.errors import ModelError
 from clipsearch.settings import Settings

@@ -9,7 +9,7 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from clipsearch.clip.bundle import load_bundle, save_bundle, to_half
-from clipsearch.clip.download import sha256_of
+from clipsearch.clip.cache import sha256_of
 from clipsearch.clip.manifest import Manifest, is_bundle, read_manifest
 from clipsearch.clip.preprocess import Preprocess
 from clipsearch.errors import BrokenCheckpoint

@@ -15,7 +15,8 @@ import pytest
 from filelock import FileLock
 
 from clipsearch.clip import download
-from clipsearch.clip.download import ModelCache, fetch
+from clipsearch.clip.cache import ModelCache
+from clipsearch.clip.download import fetch
 from clipsearch.clip.published import RemoteFile
 from clipsearch.clip.transfer import Download
 from clipsearch.errors import ChecksumMismatch, ModelError, ModelUnavailable

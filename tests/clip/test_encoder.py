@@ -12,8 +12,8 @@ from PIL import Image
 from safetensors.torch import load_file, save_file
 
 from clipsearch.clip.bundle import load_bundle
+from clipsearch.clip.cache import ModelCache
 from clipsearch.clip.config import OPENAI_CONFIGS, ClipConfig
-from clipsearch.clip.download import ModelCache
 from clipsearch.clip.encoder import CHUNK_SIZE, Encoder, PixelArray, has_fast_bfloat16
 from clipsearch.clip.manifest import WEIGHTS_FILE
 from clipsearch.errors import BrokenCheckpoint, SettingsError, UnknownModel

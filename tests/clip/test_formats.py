@@ -18,9 +18,9 @@ from PIL import Image
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
+from clipsearch.clip.cache import ModelCache
 from clipsearch.clip.config import ClipConfig, VisionConfig
 from clipsearch.clip.convert import convert_file
-from clipsearch.clip.download import ModelCache
 from clipsearch.clip.encoder import Encoder
 from clipsearch.clip.manifest import read_manifest
 from clipsearch.clip.models import find_model

@@ -16,8 +16,8 @@ import torch
 from safetensors.torch import save_file
 from torch import Tensor
 
+from clipsearch.clip.cache import ModelCache
 from clipsearch.clip.checkpoint import read_checkpoint
-from clipsearch.clip.download import ModelCache
 from clipsearch.clip.merges import merges_for
 from clipsearch.clip.models import find_model
 from clipsearch.clip.tokenizer import Tokenizer

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from clipsearch.clip import intact
-from clipsearch.clip.download import ModelCache
+from clipsearch.clip.cache import ModelCache
 from clipsearch.clip.lite import LiteEncoder
 from clipsearch.clip.manifest import MANIFEST_FILE, WEIGHTS_FILE
 from clipsearch.clip.models import find_model

@@ -15,7 +15,8 @@ from time import sleep
 
 import pytest
 
-from clipsearch.clip.download import ModelCache, fetch
+from clipsearch.clip.cache import ModelCache
+from clipsearch.clip.download import fetch
 from tests.clip.servers import CONTENT, Server, serving
 
 N_KILLS = 200

@@ -176,3 +176,4 @@ def test_a_query_in_words_imports_neither_torch_nor_pillow_nor_faiss(
     modules = modules_after(tmp_path / "library", "a red thing")
     assert "numpy" in modules
     assert not modules & {"torch", "torchvision", "PIL", "faiss", "safetensors", "alembic"}
+    assert not modules & {"sqlalchemy", "ftfy", "regex", "filelock", "http", "rich"}

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from clipsearch.clip import merges
-from clipsearch.clip.download import ModelCache
+from clipsearch.clip.cache import ModelCache
 from clipsearch.clip.merges import find_clip_merges, merges_for
 from clipsearch.clip.registry import CLIP_MERGES, CLIP_MERGES_FILE
 from clipsearch.clip.tokenizer import Tokenizer, packed_merges

@@ -15,7 +15,7 @@ from safetensors.torch import save_file
 
 from clipsearch.clip import models, registry
 from clipsearch.clip.bundle import load_bundle
-from clipsearch.clip.download import ModelCache
+from clipsearch.clip.cache import ModelCache
 from clipsearch.clip.intact import SEEN_FOLDER
 from clipsearch.clip.models import find_model, remove_model
 from clipsearch.clip.published import PUBLISHED_MODELS, PublishedModel
@@ -271,7 +271,7 @@ def test_finding_a_bundle_imports_no_torch(tmp_path: Path) -> None:
     program = (
         "import sys; from pathlib import Path\n"
         "from clipsearch.clip.models import find_model\n"
-        "from clipsearch.clip.download import ModelCache\n"
+        "from clipsearch.clip.cache import ModelCache\n"
         f"find_model({str(folder)!r}, ModelCache(Path({str(tmp_path / 'cache')!r})))\n"
         "assert 'torch' not in sys.modules"
     )

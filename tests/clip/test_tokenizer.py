@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import gzip
+import html
 import string
 import subprocess
 import sys
@@ -8,11 +9,13 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
+import ftfy
 import numpy as np
 import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
+from clipsearch.clip import tokenizer
 from clipsearch.clip.tokenizer import Tokenizer
 from clipsearch.errors import BrokenCheckpoint, QueryError
 
@@ -180,3 +183,14 @@ def test_a_damaged_merges_file_is_refused_by_name(damage: str, tmp_path: Path) -
 def test_tokenizing_needs_no_torch() -> None:
     code = "import sys, clipsearch.clip.tokenizer; sys.exit('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+@given(st.text(st.characters(max_codepoint=127)))
+@example("<|endoftext|> it's  a\x1fTab\t&amp; <|STARTOFTEXT|>")
+def test_ascii_is_read_as_everything_else_is(text: str) -> None:
+    plain = " ".join(html.unescape(html.unescape(ftfy.fix_text(text))).split()).lower()
+    assert tokenizer._clean(text) == plain
+    for allow_special in (False, True):
+        if plain.isascii():
+            expected = tokenizer._word_pattern(allow_special).findall(plain)
+            assert tokenizer._ascii_pattern(allow_special).findall(plain) == expected

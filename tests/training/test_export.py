@@ -11,7 +11,7 @@ import pytest
 import torch
 
 from clipsearch.clip.bundle import load_bundle
-from clipsearch.clip.download import ModelCache
+from clipsearch.clip.cache import ModelCache
 from clipsearch.clip.encoder import Encoder
 from clipsearch.clip.model import CLIP
 from clipsearch.clip.tokenizer import Tokenizer
