@@ -1,4 +1,5 @@
-"""`python -m bench [NAME …]`: run the measurements, all or those named; print each as JSON."""
+"""`python -m bench [NAME …]`: run the measurements, all or those named; print each as JSON, and put
+it into results.json and the README's table."""
 
 from __future__ import annotations
 
@@ -7,7 +8,7 @@ import sys
 from collections.abc import Callable
 from typing import Any
 
-from bench import adding, building, cold, decoding, encode, indexing, scaling, warm
+from bench import adding, building, cold, decoding, encode, indexing, memory, scaling, table, warm
 
 MEASUREMENTS: dict[str, Callable[[], dict[str, Any]]] = {
     "encode": encode.run,
@@ -17,6 +18,7 @@ MEASUREMENTS: dict[str, Callable[[], dict[str, Any]]] = {
     "warm": warm.run,
     "add": adding.run,
     "build": building.run,
+    "memory": memory.run,
     "scaling": scaling.run,
 }
 
@@ -31,7 +33,9 @@ def main(names: list[str]) -> int:
         )
         return 2
     for name in names or MEASUREMENTS:
-        print(json.dumps(MEASUREMENTS[name](), indent=1), flush=True)
+        result = MEASUREMENTS[name]()
+        print(json.dumps(result, indent=1), flush=True)
+        table.keep(name, result)
     return 0
 
 

@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 import typer
 
+from bench import table
 from clipsearch.cli.app import app, main
 from clipsearch.cli.options import ExitCode
 from tests.clip.tiny import write_bundle
@@ -121,3 +122,13 @@ def test_make_targets_of_the_readme_exist() -> None:
 @pytest.mark.parametrize("target", sorted(set(re.findall(r"\]\(([^):#]+)\)", README))))
 def test_links_of_the_readme_lead_somewhere(target: str) -> None:
     assert (ROOT / target).exists()
+
+
+def test_the_table_of_measurements_is_that_of_the_kept_results() -> None:
+    assert table.in_readme(README, table.read()) == README
+    assert len(table.markdown(table.read()).splitlines()) >= 10  # with its head
+
+
+def test_results_that_are_missing_take_their_lines_with_them() -> None:
+    lines = table.markdown({"add": table.read()["add"]}).splitlines()
+    assert len(lines) == 3 and lines[2].startswith("| add 100 pictures")

@@ -44,10 +44,6 @@ _NEWER = "SELECT image_id FROM vectors WHERE model_id = :model AND vector_id > :
 _FORGOTTEN = "SELECT image_id FROM forgotten"
 _BARE = """SELECT image_id FROM images WHERE NOT EXISTS
     (SELECT 1 FROM vectors WHERE vectors.image_id = images.image_id AND model_id = :model)"""
-_ALL_HAVE_ONE = f"""SELECT
-    (SELECT count(*) FROM images WHERE state = 'present') =
-    (SELECT count(*) FROM vectors WHERE model_id = :model)
-    - (SELECT count(*) FROM vectors WHERE model_id = :model AND image_id IN ({_ABSENT}))"""
 _MODEL = """SELECT name, sha256, dimension, preprocessing, activation, dtype, model_id, bundle_path
     FROM models WHERE model_id = CAST(:model AS INTEGER)"""
 _BATCHES = f"""SELECT image_id, vector, crc32, vector_id FROM vectors
@@ -195,6 +191,12 @@ class QuickSnapshot:
     def absent_ids(self) -> IdArray:
         return self._once("absent", lambda: self._ids(_ABSENT))
 
+    def masked_ids(self, model_id: int, through_vector_id: int) -> IdArray:
+        return self._once(
+            ("masked", model_id, through_vector_id),
+            lambda: self._masked(model_id, through_vector_id),
+        )
+
     def dead_ids(self, model_id: int, through_vector_id: int) -> IdArray:
         return self._once(
             ("dead", model_id, through_vector_id), lambda: self._dead(model_id, through_vector_id)
@@ -272,13 +274,13 @@ class QuickSnapshot:
         newest = self._connection.execute("SELECT max(vector_id) FROM vectors").fetchone()
         return max(0 if found is None else int(found[0]), newest[0] or 0)
 
+    def _masked(self, model_id: int, through: int) -> IdArray:
+        newer = self._ids(_NEWER, {"model": model_id, "after": through})
+        return distinct(np.concatenate([self.absent_ids(), newer, self._ids(_FORGOTTEN)]))
+
     def _dead(self, model_id: int, through: int) -> IdArray:
-        given = {"model": model_id, "after": through}
-        parts = [self.absent_ids(), self._ids(_NEWER, given), self._ids(_FORGOTTEN)]
-        # Looking at every image for one without a vector is slow, and mostly there is none.
-        if not self._connection.execute(_ALL_HAVE_ONE, given).fetchone()[0]:
-            parts.append(self._ids(_BARE, given))
-        return distinct(np.concatenate(parts))
+        bare = self._ids(_BARE, {"model": model_id})
+        return distinct(np.concatenate([self.masked_ids(model_id, through), bare]))
 
     def _ids(self, statement: str, given: dict[str, int] | None = None) -> IdArray:
         rows = self._connection.execute(statement, given or {})

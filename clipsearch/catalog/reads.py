@@ -11,7 +11,8 @@ from typing import Any
 import numpy as np
 from sqlalchemy import (
     Connection,
-    Row,
+    CursorResult,
+    Select,
     func,
     select,
     text,
@@ -81,8 +82,9 @@ class CatalogReads(ImageReads):
         """Every image that has a vector, in every state, ascending; no vector is read."""
         statement = text("SELECT image_id FROM vectors WHERE model_id = :model_id")
         with self._reading() as connection:
-            found = connection.execute(statement, {"model_id": model_id}).scalars()
-            return np.sort(np.fromiter(found, dtype=np.int64))
+            found = connection.execute(statement, {"model_id": model_id})
+            every = np.fromiter((n for rows in _plainly(found, 65_536) for (n,) in rows), np.int64)
+            return np.sort(every)
 
     def without_vector(self, model_id: int, folder_id: int, place: bytes = b"") -> frozenset[int]:
         """The readable images of a root, missing ones too, that have no vector of this model; or
@@ -114,7 +116,7 @@ class CatalogReads(ImageReads):
         )
         with self._reading() as connection:
             dimension = dimension_of(connection, model_id)
-            for rows in connection.execute(statement).partitions(batch_size):
+            for rows in _plainly(connection.execute(statement), batch_size):
                 yield VectorBatch(
                     vector_ids=np.array([row[3] for row in rows], dtype=np.int64),
                     image_ids=np.array([row[0] for row in rows], dtype=np.int64),
@@ -146,22 +148,26 @@ class CatalogReads(ImageReads):
         with self._reading() as connection:
             return np.fromiter(connection.execute(ABSENT).scalars(), dtype=np.int64)
 
+    def masked_ids(self, model_id: int, through_vector_id: int) -> IdArray:
+        """The `dead_ids` without those that have only lost their vector, which to find takes a look
+        at every image. Ascending."""
+        with self._reading() as connection:
+            found = connection.execute(union(*_masked(model_id, through_vector_id))).scalars()
+            return np.unique(np.fromiter(found, dtype=np.int64))
+
     def dead_ids(self, model_id: int, through_vector_id: int) -> IdArray:
         """The images that an index of the vectors up to a revision must not return: those that are
         not present, forgotten or without a vector now, and those with a newer one. Ascending.
 
         So that index without these, and the vectors after the revision, make up the library.
         """
-        newer = select(VectorRow.image_id).where(
-            VectorRow.model_id == model_id, VectorRow.vector_id > through_vector_id
-        )
         has_vector = select(VectorRow.vector_id).where(
             VectorRow.image_id == ImageRow.image_id, VectorRow.model_id == model_id
         )
         stripped = select(ImageRow.image_id).where(~has_vector.exists())
         is_present = select(func.count()).where(ImageRow.state == "present")
         with self._reading() as connection:
-            parts = [ABSENT, newer, select(ForgottenRow.image_id)]
+            parts = _masked(model_id, through_vector_id)
             # Looking at every image for one without a vector is slow, and mostly there is none.
             if connection.execute(is_present).scalar_one() != _n_vectors(connection, model_id):
                 parts.append(stripped)
@@ -212,12 +218,29 @@ class Snapshot(CatalogReads):
             yield self._connection
 
 
+def _masked(model_id: int, through_vector_id: int) -> list[Select[int]]:
+    newer = select(VectorRow.image_id).where(
+        VectorRow.model_id == model_id, VectorRow.vector_id > through_vector_id
+    )
+    return [ABSENT, newer, select(ForgottenRow.image_id)]
+
+
 def dimension_of(connection: Connection, model_id: int) -> int:
     statement = select(ModelRow.dimension).where(ModelRow.model_id == model_id)
     dimension = connection.execute(statement).scalar_one_or_none()
     if dimension is None:
         raise CatalogError(f"the library has no model with the id {model_id}")
     return dimension
+
+
+def _plainly(result: CursorResult[Any], n_at_once: int) -> Iterator[Sequence[Any]]:
+    """Rows as SQLite gives them, tuples. As SQLAlchemy's own, a million take two seconds more."""
+    assert result.cursor is not None
+    try:
+        while rows := result.cursor.fetchmany(n_at_once):
+            yield rows
+    finally:
+        result.close()
 
 
 def _n_vectors(connection: Connection, model_id: int) -> int:
@@ -227,9 +250,7 @@ def _n_vectors(connection: Connection, model_id: int) -> int:
     return connection.execute(mine).scalar_one() - connection.execute(absent).scalar_one()
 
 
-def _unpack(
-    connection: Connection, rows: Sequence[Row[*tuple[Any, ...]]], dimension: int
-) -> HalfArray:
+def _unpack(connection: Connection, rows: Sequence[Sequence[Any]], dimension: int) -> HalfArray:
     """Rows that begin with (image_id, vector, crc32) → float16 `[n, dim]`."""
     vectors = [row[1] for row in rows]
     damaged = blobs.first_damaged(vectors, [row[2] for row in rows], dimension)

@@ -75,16 +75,23 @@ class Examination:
 
     def least_effort(self, index: IvfIndex) -> Measured:
         """The cheapest step of the ladder that reaches the target, else the last; now in use."""
-        measured = None
-        for effort in LADDER:
-            index.effort = effort
-            measured = self._measure(index)
-            if min(measured.recall, measured.recall_unlike) >= TARGET:
-                break
-            if effort.n_probes >= index.n_lists and effort.n_candidates >= len(index):
-                break
-        assert measured is not None
-        return measured
+        steps = [
+            effort
+            for lower, effort in zip((None, *LADDER), LADDER, strict=False)
+            if lower is None or lower.n_probes < index.n_lists or lower.n_candidates < len(index)
+        ]
+        # The harder the search, the more is found: half of the steps are out after each look.
+        low, high, measured = 0, len(steps) - 1, dict[int, Measured]()
+        while low < high or high not in measured:
+            middle = (low + high) // 2
+            index.effort = steps[middle]
+            measured[middle] = found = self._measure(index)
+            if min(found.recall, found.recall_unlike) >= TARGET:
+                high = middle
+            else:
+                low = min(middle + 1, high)
+        index.effort = measured[high].effort
+        return measured[high]
 
     def _measure(self, index: IvfIndex) -> Measured:
         needs = [self._needs(index, row) for row in range(len(self.queries))]

@@ -58,8 +58,7 @@ def search(
         # Five hits are the first five of fifteen, because as many are looked for.
         depth = max(LEAST_DEPTH, 1 << (k - 1).bit_length())
         tail = without(_from_tail(vector, space, depth + len(out), allowed), out)
-        proposal = _from_base(vector, space, depth, out, allowed)
-        ids, scores = _nearest(vector, space, depth, proposal, tail)
+        ids, scores = _nearest_of_all(vector, space, depth, tail, out, allowed)
     best = np.lexsort((ids, -scores))[:k]
     paths = space.catalog.paths_of(ids[best])
     return [
@@ -88,19 +87,43 @@ def _compared(
     return ids, exact_scores(vectors, vector)
 
 
-def _nearest(
-    vector: FloatArray, space: Space, k: int, proposal: Proposal | None, tail: IdArray
+def _nearest_of_all(
+    vector: FloatArray, space: Space, k: int, tail: IdArray, out: IdArray, allowed: IdArray | None
 ) -> tuple[IdArray, NDArray[np.float64]]:
-    """Ids and exact scores, among them the k best of what the index proposes and of the tail.
+    """Ids and exact scores, among them the k best of the index and of the tail."""
+    base, compared = space.base, _compared(vector, space, tail)
+    if base is None or not len(base.index):
+        return compared
+    # To know every image that has lost its vector, as in a repair, takes a look at all of them.
+    # Mostly there is none; where one is met, it may have taken the place of another.
+    for gone_by in (space.catalog.masked_ids, space.catalog.dead_ids):
+        gone = gone_by(space.model_id, base.through_vector_id)
+        excluded = distinct(np.concatenate([gone, out])) if out.size else gone
+        proposal = base.index.propose(vector, k, allowed, excluded)
+        ids, scores, n_lost = _nearest(vector, space, k, proposal, compared)
+        if not n_lost:
+            break
+    return ids, scores
+
+
+def _nearest(
+    vector: FloatArray,
+    space: Space,
+    k: int,
+    proposal: Proposal,
+    compared: tuple[IdArray, NDArray[np.float64]],
+) -> tuple[IdArray, NDArray[np.float64], int]:
+    """Ids and exact scores, among them the k best of what the index proposes and of those that have
+    been compared; and how many had no vector.
 
     Looks at the likeliest first, and no further than one could still be among the best.
     """
-    ids, scores = _compared(vector, space, tail)
-    if proposal is None:
-        return ids, scores
-    start, end = 0, _FIRST_LOOK
+    ids, scores = compared
+    n_lost, start, end = 0, 0, _FIRST_LOOK
     while start < len(proposal):
-        more_ids, more_scores = _compared(vector, space, proposal.ids[start:end])
+        candidates = proposal.ids[start:end]
+        more_ids, more_scores = _compared(vector, space, candidates)
+        n_lost += candidates.size - more_ids.size
         ids, scores = np.concatenate([ids, more_ids]), np.concatenate([scores, more_scores])
         start, end = end, 2 * end
         if scores.size >= k:
@@ -109,18 +132,7 @@ def _nearest(
             end = min(end, n_possible)
             if start >= n_possible:
                 break
-    return ids, scores
-
-
-def _from_base(
-    vector: FloatArray, space: Space, k: int, leave_out: IdArray, allowed: IdArray | None
-) -> Proposal | None:
-    """What the index proposes, among it the k best that it holds."""
-    if space.base is None or not len(space.base.index):
-        return None
-    dead = space.catalog.dead_ids(space.model_id, space.base.through_vector_id)
-    excluded = distinct(np.concatenate([dead, leave_out])) if leave_out.size else dead
-    return space.base.index.propose(vector, k, allowed, excluded)
+    return ids, scores, n_lost
 
 
 def _from_tail(vector: FloatArray, space: Space, k: int, allowed: IdArray | None) -> IdArray:

@@ -60,6 +60,8 @@ def check(catalog: Catalog, asked: QuickCatalog) -> None:
             assert sorted(state.absent_ids()) == sorted(catalog.absent_ids())
             for after in (0, 3, catalog.revision()):
                 assert state.dead_ids(1, after).tolist() == catalog.dead_ids(1, after).tolist()
+                assert state.masked_ids(1, after).tolist() == catalog.masked_ids(1, after).tolist()
+                assert set(state.masked_ids(1, after)) <= set(state.dead_ids(1, after))
                 for ours, theirs in zip(
                     state.vector_batches(1, after, 3),
                     catalog.vector_batches(1, after, 3),
