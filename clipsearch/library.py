@@ -110,8 +110,6 @@ class Library:
     ) -> None:
         self.close()
 
-    # ---- what the library can do
-
     def index(
         self,
         *folders: str | Path,
@@ -250,6 +248,8 @@ class Library:
         is_picture = [isinstance(part, ImageProbe) for part in query.probes]
         leave_out = probed_images(query, self._opened()) if any(is_picture) else None
         vector = query_vector(query, self._loaded(for_probes=True), self.settings.max_pixels)
+        if not self._files.is_loaded:
+            self._models.rest()  # one question alone never needs model and index at a time
         with (self._catalog.quick() or self._opened()).snapshot() as state:
             if state.model() == model:
                 base = None if wanted.exact else self._files.base(state, model)
@@ -343,8 +343,6 @@ class Library:
     def model_name(self) -> str:
         """The library's model, or the one that a new library will get."""
         return self._models.name(self._model())
-
-    # ---- the engines, each when it is needed
 
     def _opened(self) -> Catalog:
         return self._catalog.opened()

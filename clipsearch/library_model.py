@@ -113,6 +113,12 @@ class LibraryModel:
             self._encoders, self.wanted, self._folder = {False: encoder}, None, None
             self.given = encoder if given else None
 
+    def rest(self) -> None:
+        """Give back the memory of what was read for probes, where that is mapped."""
+        rest = getattr(self._encoders.get(True), "rest", None)
+        if rest is not None:
+            rest()
+
     def forget(self) -> None:
         """Let go of what was loaded."""
         self._encoders = {}

@@ -101,6 +101,10 @@ class LiteEncoder(BundledModel):
         cut = [row[: int(row.argmax()) + 1].tolist() for row in self._tokens(texts)]
         return self._each(lambda one: text_features(self._weights, config, one), cut)
 
+    def rest(self) -> None:
+        """Give back the memory that the weights take; the next probe brings it back."""
+        self._weights.rest()
+
     def _each(self, encode: Callable[[Any], FloatArray], probes: Sequence[Any]) -> FloatArray:
         features = np.empty((len(probes), self.dimension), dtype=np.float32)
         with np.errstate(over="ignore", invalid="ignore"):  # what comes of it is looked at below

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import math
+import mmap
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -45,7 +46,9 @@ class MappedWeights:
     def __init__(self, path: Path) -> None:
         self._path = path
         try:
-            self._bytes = np.asarray(np.memmap(path, dtype=np.uint8, mode="r"))
+            with path.open("rb") as file:
+                self._map = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
+            self._bytes = np.frombuffer(self._map, dtype=np.uint8)
             self._entries = _entries(self._bytes)
         except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
             raise self._broken(str(error)) from error
@@ -57,6 +60,11 @@ class MappedWeights:
     def rows(self, name: str, rows: Sequence[int], *shape: int) -> FloatArray:
         """Some rows of a tensor of this shape, as float32. The others stay on the disk."""
         return _as_float32(self._stored(name, shape)[list(rows)], self._entries[name].dtype)
+
+    def rest(self) -> None:
+        """Give back the memory that mapped pages take; they come back when they are read."""
+        if hasattr(mmap, "MADV_DONTNEED"):  # not on Windows
+            self._map.madvise(mmap.MADV_DONTNEED)
 
     def _stored(self, name: str, shape: tuple[int, ...]) -> NDArray[Any]:
         entry = self._entries.get(name)

@@ -17,7 +17,7 @@ from clipsearch.errors import LibraryLocked, VectorIndexError
 from clipsearch.indexer.lock import merge_lock
 from clipsearch.indexer.report import Tally
 from clipsearch.query.base import BaseFiles, Coverage
-from clipsearch.vectors import FloatArray, IdArray, normalise, widened
+from clipsearch.vectors import FloatArray, IdArray, unit_again, widened
 
 if TYPE_CHECKING:
     from clipsearch.catalog import Catalog, CatalogReads, ModelRecord, VectorBatch
@@ -213,7 +213,7 @@ class _Pages:
         n_found = 0
         for start in range(0, chosen.size, PAGE):
             _, vectors = self.catalog.vectors_of(self.model_id, chosen[start : start + PAGE])
-            found[n_found : n_found + len(vectors)] = normalise(vectors)
+            found[n_found : n_found + len(vectors)] = unit_again(vectors)
             n_found += len(vectors)
         found = found[:n_found]
         draw.shuffle(found)  # in the order of the ids, the first hundred would be of one folder
@@ -223,7 +223,7 @@ class _Pages:
         n_done = 0
         for page in self._pages(after):
             # float16 has left the unit length a little; of unit length again, products are cosines.
-            yield page.image_ids, normalise(widened(page.vectors))
+            yield page.image_ids, unit_again(widened(page.vectors))
             n_done += len(page)
             self._tell(n_done)
 

@@ -72,6 +72,11 @@ class BaseFiles:
         self._loaded: tuple[Hashable, Base | None] = (None, None)
         self._loading = threading.Lock()
 
+    @property
+    def is_loaded(self) -> bool:
+        """Whether an index has been read."""
+        return self._loaded[1] is not None
+
     def base(self, catalog: QueryReads, model: ModelRecord) -> Base | None:
         """The index to search first, read anew when the files have changed."""
         files = self._files()
