@@ -22,13 +22,14 @@ from PIL import Image
 
 from bench.photographs import write_photographs
 from clipsearch.clip.preprocess import Preprocess
+from clipsearch.cores import available_cores
 from clipsearch.indexer import run as indexer_run
 from clipsearch.indexer.frames import Found, Pixels, Setup
 from clipsearch.indexer.limits import Limits
 from clipsearch.indexer.reader import FileReader
 from clipsearch.indexer.workers import Workers
 from clipsearch.library import Library
-from clipsearch.settings import Settings, available_cores
+from clipsearch.settings import Settings
 from clipsearch.vectors import FloatArray, normalise
 
 LARGE, SMALL = 60, 1000  # pictures

@@ -17,8 +17,8 @@ RESULTS = Path(__file__).parent / "results.json"
 README = Path(__file__).parents[1] / "README.md"
 _BLOCK = re.compile(r"(<!-- bench -->\n).*?(<!-- end of bench -->)", re.DOTALL)
 
-Row = tuple[str, str, str, str, str]
-HEAD: Row = ("what", "clipsearch", "beside it in the same run", "ratio", "aim")
+Row = tuple[str, str, str, str]
+HEAD: Row = ("what", "clipsearch", "beside it in the same run", "ratio")
 
 
 def keep(name: str, result: dict[str, Any]) -> None:
@@ -63,9 +63,9 @@ def _encode(results: dict[str, Any]) -> list[Row]:
         return []
     ours = f"{found['clipsearch_images_per_second']} images/s"
     peers = {
-        "open_clip_fp32": ("open_clip float32", "≥ 5"),
-        "open_clip_bf16": ("open_clip bfloat16", ""),
-        "onnx_runtime_fp32": ("ONNX Runtime float32", ""),
+        "open_clip_fp32": "open_clip float32",
+        "open_clip_bf16": "open_clip bfloat16",
+        "onnx_runtime_fp32": "ONNX Runtime float32",
     }
     rows: list[Row] = [
         (
@@ -73,17 +73,15 @@ def _encode(results: dict[str, Any]) -> list[Row]:
             ours,
             f"{words}: {found[f'{name}_images_per_second']}",
             f"{found[f'ratio_to_{name}']}",
-            aim,
         )
-        for name, (words, aim) in peers.items()
+        for name, words in peers.items()
     ]
     gflops = f"bfloat16 matrix product: {found['bf16_matmul_gflops']} GFLOP/s"
-    return [*rows, ("the same", ours, gflops, f"{found['share_of_matmul_rate']}", "≥ 0.65")]
+    return [*rows, ("encode only", ours, gflops, f"{found['share_of_matmul_rate']} of it")]
 
 
 def _index(results: dict[str, Any]) -> list[Row]:
     found = results.get("index", {})
-    aims = {"large": "≥ 4.5", "small": "≥ 3"}
     return [
         (
             f"`clipsearch index`, {each['files']:,} JPEGs of {each['pixels'][0]}x"
@@ -91,26 +89,23 @@ def _index(results: dict[str, Any]) -> list[Row]:
             f"{each['clipsearch_images_per_second']} images/s",
             f"rclip: {each['rclip_images_per_second']}",
             f"{each['ratio']}",
-            aims[name],
         )
         for name, each in found.items()
-        if name in aims
+        if name in ("large", "small")
     ]
 
 
 def _cold(results: dict[str, Any]) -> list[Row]:
     found = results.get("cold", {})
-    aims = {"200": "≤ 0.5", "100000": "≤ 0.3", "1000000": "≤ 0.05, 400 MB"}
     return [
         (
             f'`clipsearch query "a dog"` in a new process, {int(count):,} vectors',
             f"{each['clipsearch_seconds']:.2f} s, {each['clipsearch_peak_mb']} MB",
             f"rclip: {each['rclip_seconds']:.2f} s, {each['rclip_peak_mb']:,} MB",
             f"{each['share']}",
-            aims[count],
         )
         for count, each in found.items()
-        if count in aims and "share" in each
+        if count.isdigit() and "share" in each
     ]
 
 
@@ -128,7 +123,6 @@ def _warm(results: dict[str, Any]) -> list[Row]:
                 f"{each['library_ms']} ms",
                 f"plain FAISS, the same index: {each['faiss_ms']} ms",
                 f"{each['share']}",
-                "≤ 1.3",
             )
         )
     return rows
@@ -144,7 +138,6 @@ def _add(results: dict[str, Any]) -> list[Row]:
             f"{found['seconds_at_1000000']} s",
             f"to 1,000: {found['seconds_at_1000']} s",
             f"{found['share']}",
-            "≤ 1.2",
         )
     ]
 
@@ -159,7 +152,6 @@ def _memory(results: dict[str, Any]) -> list[Row]:
             f"at the end {found['late_mb']:,} MB",
             f"after 1,000: {found['early_mb']:,} MB",
             f"{found['share']}",
-            "flat",
         )
     ]
 
@@ -174,6 +166,5 @@ def _build(results: dict[str, Any]) -> list[Row]:
             f"{found['clipsearch_seconds']} s",
             f"plain FAISS: {found['faiss_seconds']} s",
             f"{found['share']}",
-            "≤ 1.2",
         )
     ]

@@ -14,6 +14,7 @@ from pathlib import Path
 
 import platformdirs
 
+from clipsearch.cores import available_cores
 from clipsearch.errors import SettingsError
 
 APP = "clipsearch"
@@ -85,13 +86,6 @@ class Settings:
 def config_path() -> Path:
     """Where config.toml is looked for; its keys are the fields of Settings."""
     return platformdirs.user_config_path(APP, appauthor=False) / "config.toml"
-
-
-def available_cores() -> int:
-    """The cores that this process may use, in a container often fewer than the machine has."""
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
 
 
 def _from_config(path: Path) -> dict[str, object]:

@@ -22,6 +22,7 @@ from clipsearch.clip.cache import ModelCache
 from clipsearch.clip.model import ImageTower
 from clipsearch.clip.models import find_model
 from clipsearch.clip.text import TextTransformer
+from clipsearch.cores import available_cores
 from clipsearch.errors import BrokenCheckpoint, SettingsError
 from clipsearch.vectors import FloatArray, normalise
 
@@ -54,6 +55,9 @@ class Encoder(BundledModel):
         """
         super().__init__(folder)
         self._device = _device(device)
+        if torch.get_num_threads() > available_cores():
+            # Of a container's share of a large machine, torch sees the machine.
+            torch.set_num_threads(available_cores())
         self.precision: Precision = _precision(precision, self._device)
         self._mean, self._std = (
             torch.tensor(values, device=self._device).view(3, 1, 1)

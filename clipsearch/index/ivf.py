@@ -15,6 +15,7 @@ import faiss
 import numpy as np
 from numpy.typing import NDArray
 
+from clipsearch.cores import available_cores
 from clipsearch.errors import VectorIndexError
 from clipsearch.index.base import (
     Proposal,
@@ -70,6 +71,8 @@ class IvfIndex:
     def trained(cls, sample: FloatArray, n_lists: int) -> Self:
         """An empty index whose lists are made for vectors like a sample `[m, dim]`."""
         dimension = checked_dimension(sample.shape[1])
+        if _faiss.omp_get_max_threads() > available_cores():  # it sees the machine, not our share
+            _faiss.omp_set_num_threads(available_cores())
         index = _faiss.index_factory(dimension, f"IVF{n_lists},RaBitQ", faiss.METRIC_INNER_PRODUCT)
         index.cp.niter = ITERATIONS
         index.cp.min_points_per_centroid = 1  # a small library that asks for this recipe gets it
