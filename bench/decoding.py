@@ -59,6 +59,7 @@ class FreeModel:
 
     model_name, activation, precision, folder = "free", "none", "float32", None
     model_sha256, dimension, input_px = "0" * 64, 16, PX
+    max_tokens = 77
     preprocess_info: ClassVar[dict[str, Any]] = {"size": PX}
 
     @property
@@ -69,6 +70,9 @@ class FreeModel:
         return normalise(pixels[:, ::56, ::56, 0].reshape(len(pixels), -1) + np.float32(1))
 
     def encode_texts(self, texts: Sequence[str]) -> FloatArray:
+        raise NotImplementedError
+
+    def n_tokens(self, text: str) -> int:
         raise NotImplementedError
 
 

@@ -9,10 +9,18 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from clipsearch import clip
     from clipsearch.errors import ClipsearchError
-    from clipsearch.filters import Filter
+    from clipsearch.filters import Filter, Near
     from clipsearch.indexer.report import IndexReport, Progress, SkippedFile
     from clipsearch.library import Library
-    from clipsearch.probes import ImageProbe, Query, TextProbe, VectorProbe
+    from clipsearch.probes import (
+        ImageProbe,
+        IndexedProbe,
+        Query,
+        SavedProbe,
+        TextProbe,
+        UrlProbe,
+        VectorProbe,
+    )
     from clipsearch.query.hits import Hit, Hits
     from clipsearch.query.status import Status
     from clipsearch.settings import Settings
@@ -26,13 +34,17 @@ __all__ = [
     "Hits",
     "ImageProbe",
     "IndexReport",
+    "IndexedProbe",
     "Library",
+    "Near",
     "Progress",
     "Query",
+    "SavedProbe",
     "Settings",
     "SkippedFile",
     "Status",
     "TextProbe",
+    "UrlProbe",
     "VectorProbe",
     "__version__",
     "clip",
@@ -45,13 +57,17 @@ _HOMES = {
     "Hits": "query.hits",
     "ImageProbe": "probes",
     "IndexReport": "indexer.report",
+    "IndexedProbe": "probes",
     "Library": "library",
+    "Near": "filters",
     "Progress": "indexer.report",
     "Query": "probes",
+    "SavedProbe": "probes",
     "Settings": "settings",
     "SkippedFile": "indexer.report",
     "Status": "query.status",
     "TextProbe": "probes",
+    "UrlProbe": "probes",
     "VectorProbe": "probes",
 }
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self, Unpack
@@ -20,15 +21,11 @@ from clipsearch.indexer.encoder import Encoder, record_of
 from clipsearch.indexer.report import IndexReport, OnProgress, Progress, SkippedFile, Tally
 from clipsearch.library_catalog import LibraryCatalog
 from clipsearch.library_model import LibraryModel, OnDownload
-from clipsearch.probes import ImageProbe
-from clipsearch.query.answer import answer
+from clipsearch.query.asking import Asking
 from clipsearch.query.base import BaseFiles
-from clipsearch.query.given import as_query
 from clipsearch.query.hits import Hit, Hits
-from clipsearch.query.search import Space
 from clipsearch.query.status import FolderStatus, Status, library_status
-from clipsearch.query.vector import image_vector, probed_images, query_vector
-from clipsearch.query.wanted import QueryOptions, Wanted
+from clipsearch.query.wanted import QueryOptions
 from clipsearch.settings import Settings
 
 if TYPE_CHECKING:
@@ -235,27 +232,13 @@ class Library:
 
         A probe is text in the query language, a Path, a PIL image, a vector `[dim]`, a Query, or a
         sequence of these, which count alike (strings alone: as the words of a command line).
-        Picture files of the question are left out of the answer; their copies are not. What can
-        be given by name says `query.wanted.QueryOptions`.
+        Pictures of the library that the question shows are left out of the answer; their copies
+        are not. What can be given by name says `query.wanted.QueryOptions`.
         Raises QueryError if it makes no sense, NoLibrary if nothing was ever indexed here.
         """
-        wanted, model = Wanted.of(k, options), self._model()
-        if model is None:
-            self._opened()  # raises NoLibrary if that is why
-        query = as_query(probe, lambda image: image_vector(image, self._loaded(for_probes=True)))
-        if model is None:
-            return Hits((), query)
-        is_picture = [isinstance(part, ImageProbe) for part in query.probes]
-        leave_out = probed_images(query, self._opened()) if any(is_picture) else None
-        vector = query_vector(query, self._loaded(for_probes=True), self.settings.max_pixels)
-        if not self._files.is_loaded:
-            self._models.rest()  # one question alone never needs model and index at a time
-        with (self._catalog.quick() or self._opened()).snapshot() as state:
-            if state.model() == model:
-                base = None if wanted.exact else self._files.base(state, model)
-                space = Space(state, model.model_id, base)
-                return answer(query, vector, space, wanted, leave_out)
-        return self.query(probe, k, **options)  # the library has changed its model meanwhile
+        encoder = partial(self._loaded, for_probes=True)
+        asking = Asking(self._catalog, self._files, encoder, self._models.rest, self.settings)
+        return asking.hits(probe, k, options)
 
     def status(self) -> Status:
         """What the library holds. Loads no model."""

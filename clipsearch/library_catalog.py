@@ -6,7 +6,8 @@ In: the folder. Out: a Catalog, or a QuickCatalog for those who only ask. Thread
 from __future__ import annotations
 
 import threading
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -14,6 +15,7 @@ from clipsearch.errors import CatalogError, NoLibrary
 
 if TYPE_CHECKING:
     from clipsearch.catalog import Catalog, ModelRecord, QuickCatalog
+    from clipsearch.query.base import QueryReads
 
 CATALOG_FILE = "catalog.sqlite3"
 
@@ -87,6 +89,12 @@ class LibraryCatalog:
                 self._quick = QuickCatalog.open(self.file)
             return self._quick
 
+    @contextmanager
+    def snapshot(self) -> Iterator[QueryReads]:
+        """One state of the catalog, for a query. Raises NoLibrary if there is none."""
+        with (self.quick() or self.opened()).snapshot() as state:
+            yield state
+
     def model(self) -> ModelRecord | None:
         """The library's model, if it has one yet."""
         catalog = self.quick() or self.existing()
@@ -94,6 +102,11 @@ class LibraryCatalog:
             return None
         with catalog.snapshot() as state:
             return state.model()
+
+    def saved_query(self, name: str) -> str | None:
+        """The text of the query with this name."""
+        with self.snapshot() as state:
+            return state.saved_query(name)
 
     def _no_library(self) -> NoLibrary:
         return NoLibrary(

@@ -37,6 +37,8 @@ class Settings:
     offline: bool = False
     # A mirror: a folder on the web that has the files of the models by the names they have here.
     model_url: str | None = None
+    # Whether a query may name a picture on the web; a server must not fetch what strangers ask for.
+    fetch_urls: bool = True
     vocab: Path | None = None  # the merges of models that have none beside them
     # Larger pictures are refused, JPEGs by the size at which they are decoded; None:
     # images.MAX_PIXELS.
@@ -192,6 +194,7 @@ _CHECKS: dict[str, tuple[Callable[[object], object], str]] = {
     "cache_dir": (_folder, "a folder"),
     "vocab": (_folder, "a file"),
     "offline": (_switch, "true or false"),
+    "fetch_urls": (_switch, "true or false"),
     "model_url": (_address, "an address that begins with https:// or http://"),
     "max_pixels": _WHOLE_NUMBER,
     "decode_workers": _WHOLE_NUMBER,

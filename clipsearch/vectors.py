@@ -17,6 +17,8 @@ IdArray = NDArray[np.int64]
 
 # Below this length a vector has no direction that float32 could state.
 MIN_LENGTH = 1e-12
+# Of a sum of vectors, per unit of weight: what is less is the rounding of those stored as float16.
+LEAST_LEFT = 1e-3
 
 
 def normalise(vectors: NDArray[Any]) -> FloatArray:
@@ -81,4 +83,6 @@ def weighted_sum(vectors: Sequence[FloatArray], weights: Sequence[float]) -> Flo
     total = np.zeros_like(vectors[0], dtype=np.float64)
     for vector, weight in zip(vectors, weights, strict=True):
         total += weight * vector.astype(np.float64)
+    if np.linalg.norm(total) < LEAST_LEFT * sum(map(abs, weights)):
+        raise ValueError("the vectors cancel each other out")
     return normalise(total)

@@ -36,6 +36,7 @@ class ColourEncoder:
     precision = "float32"
     folder = None  # it lies nowhere
     dimension = 4
+    max_tokens = 77
 
     def __init__(self, name: str = "colour", input_px: int = 8) -> None:
         self.model_name = name
@@ -62,6 +63,9 @@ class ColourEncoder:
 
     def encode_texts(self, texts: Sequence[str]) -> FloatArray:
         return np.stack([self._word_vector(text) for text in texts])
+
+    def n_tokens(self, text: str) -> int:
+        return len(text.split()) + 2
 
     def _word_vector(self, text: str) -> FloatArray:
         named = [COLOURS[word] for word in text.lower().split() if word in COLOURS]

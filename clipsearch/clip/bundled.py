@@ -68,10 +68,20 @@ class BundledModel:
         """
         return self._preprocess.resize_and_crop
 
+    @property
+    def max_tokens(self) -> int:
+        """How many tokens of a text the model reads, with the two at its start and end."""
+        return self._manifest.config.text.context_length
+
+    def n_tokens(self, text: str) -> int:
+        """How many tokens a text makes, with the two at its start and end."""
+        return len(self._tokenizer.encode(text, allow_special=False)) + 2
+
     def _tokens(self, texts: Sequence[str]) -> TokenArray:
         """Texts as their users typed them → `[n, context_length]`; too long ones lose their end."""
-        length = self._manifest.config.text.context_length
-        return self._tokenizer.tokenize(list(texts), length, truncate=True, allow_special=False)
+        return self._tokenizer.tokenize(
+            list(texts), self.max_tokens, truncate=True, allow_special=False
+        )
 
     @cached_property
     def _tokenizer(self) -> Tokenizer:

@@ -22,9 +22,9 @@ from clipsearch.clip.transfer import (
     Interrupted,
     Transfer,
     Unfit,
-    host,
 )
 from clipsearch.errors import ChecksumMismatch, ModelError, ModelUnavailable
+from clipsearch.fetching import host
 
 # A server that cuts the connection is asked again as long as each attempt brings at least this.
 WORTH_ANOTHER_BYTES = 1024 * 1024

@@ -10,19 +10,14 @@ import os
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
-from http.client import (
-    BadStatusLine,
-    HTTPException,
-    HTTPMessage,
-    HTTPResponse,
-    RemoteDisconnected,
-)
+from http.client import BadStatusLine, HTTPException, HTTPResponse, RemoteDisconnected
 from pathlib import Path
 from time import monotonic
 from typing import IO
-from urllib.error import HTTPError, URLError
-from urllib.parse import urlsplit
-from urllib.request import HTTPRedirectHandler, Request, build_opener
+from urllib.error import HTTPError
+from urllib.request import Request, build_opener
+
+from clipsearch.fetching import NoDowngrade, reason
 
 
 @dataclass(frozen=True)
@@ -50,19 +45,6 @@ class Interrupted(Exception):
 
 class Unfit(Exception):
     """The server answers with something that is not the file."""
-
-
-class NoDowngrade(HTTPRedirectHandler):
-    """Follow redirects, but never from https to plain http, nor to what is neither."""
-
-    def redirect_request(
-        self, req: Request, fp: IO[bytes], code: int, msg: str, headers: HTTPMessage, newurl: str
-    ) -> Request | None:
-        encrypted = urlsplit(newurl).scheme == "https"
-        # urllib would also go to ftp.
-        if not encrypted and (req.type == "https" or urlsplit(newurl).scheme != "http"):
-            raise URLError(f"the server redirects to {newurl}, which is not encrypted")
-        return super().redirect_request(req, fp, code, msg, headers, newurl)
 
 
 @dataclass(frozen=True)
@@ -158,11 +140,6 @@ class Patience:
             self._since, self._n_bytes = monotonic(), 0
 
 
-def host(url: str) -> str:
-    """The server of an address, for messages."""
-    return urlsplit(url).netloc.rpartition("@")[2]
-
-
 def _read(response: HTTPResponse, n_bytes: int) -> bytes:
     """What has arrived, at least a byte: waiting for a full block would lose it on a kill."""
     try:
@@ -191,12 +168,7 @@ def _announced_bytes(response: HTTPResponse) -> int | None:
 
 
 def _failure(error: OSError | HTTPException) -> Interrupted | Unfit:
-    if isinstance(error, HTTPError):
-        reason = (str(error.reason).splitlines() or [""])[0]  # of a redirect in circles, four
-        return Unfit(f"the server answered {error.code} {reason}")
-    if isinstance(error, BadStatusLine) and not isinstance(error, RemoteDisconnected):
-        return Unfit("the server's answer is no HTTP")
-    if isinstance(error, TimeoutError):
-        return Interrupted("the server fell silent")
-    cause = error.reason if isinstance(error, URLError) else error
-    return Interrupted(str(getattr(cause, "strerror", None) or cause))
+    is_nonsense = isinstance(error, BadStatusLine) and not isinstance(error, RemoteDisconnected)
+    if isinstance(error, HTTPError) or is_nonsense:
+        return Unfit(reason(error))
+    return Interrupted(reason(error))

@@ -1,45 +1,81 @@
 """What a Python caller gives, of whatever type → a Query.
 
-In: text, paths, pictures, vectors. Out: a Query. Knows nothing of libraries; pictures in memory are
-encoded by whoever is passed in.
+In: text, paths, pictures, vectors, and the options. Out: a Query. Knows nothing of libraries;
+pictures in memory are encoded by whoever is passed in.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import numpy as np
 
 from clipsearch.errors import QueryError
-from clipsearch.probes import ImageProbe, Probe, Query, TextProbe, VectorProbe, parse
+from clipsearch.filters import Filter
+from clipsearch.parsing import Parts, read, read_filters
+from clipsearch.probes import ImageProbe, Probe, Query, VectorProbe
+from clipsearch.query.known import placed
+from clipsearch.query.wanted import QueryOptions
 from clipsearch.vectors import FloatArray
 
 EncodeImage = Callable[[Any], FloatArray]  # a PIL image → `[dim]`
 
 
-def as_query(given: Any, encode_image: EncodeImage) -> Query:
-    """A Query as it is, anything else as its probes. Raises QueryError."""
+def as_query(given: Any, encode_image: EncodeImage, options: QueryOptions | None = None) -> Query:
+    """A Query as it is, anything else as its probes, with the options' filters and templates.
+
+    Folders that begin with ./ ../ or ~/ become absolute. Raises QueryError.
+    """
+    query, chosen = _query(given, encode_image), options or {}
+    filters = query.filters.joined(_filter(chosen.get("filters", Filter())))
+    more = chosen.get("templates", ())
+    templates = (*query.templates, *([more] if isinstance(more, str) else more))
+    return replace(query, filters=placed(filters), templates=templates)
+
+
+def _query(given: Any, encode_image: EncodeImage) -> Query:
     if isinstance(given, Query):
         return given
     if isinstance(given, str):
-        return parse(given)
-    if isinstance(given, Sequence):
-        if all(isinstance(part, str) for part in given):
-            return parse(given)
-        return Query(tuple(_probe(part, encode_image) for part in given))
-    return Query((_probe(given, encode_image),))
+        return read(given).query()
+    if not isinstance(given, Sequence):
+        return Query((_probe(given, encode_image),))
+    if all(isinstance(part, str) for part in given):
+        return read(given).query()
+    whole = Parts()
+    for part in given:
+        _add(whole, part, encode_image)
+    return whole.query()
+
+
+def _add(whole: Parts, given: Any, encode_image: EncodeImage) -> None:
+    """Add what one of several things asks for, each of which counts alike."""
+    if not isinstance(given, str | Query):
+        whole.probes.append(_probe(given, encode_image))
+        return
+    part = read(given) if isinstance(given, str) else given
+    whole.probes += part.probes
+    whole.filters = whole.filters.joined(part.filters)
+    whole.templates += part.templates
+
+
+def _filter(given: Any) -> Filter:
+    if isinstance(given, str):
+        return read_filters(given)
+    if isinstance(given, Filter):
+        return given
+    raise QueryError(
+        f"a {type(given).__name__} is no filter: give a Filter, or words such as year:2023"
+    )
 
 
 def _probe(given: Any, encode_image: EncodeImage) -> Probe:
-    if isinstance(given, TextProbe | ImageProbe | VectorProbe):
-        return given
-    if isinstance(given, str):
-        parts = parse(given).probes
-        if len(parts) == 1:
-            return parts[0]
-        raise QueryError(f'"{given}" is more than one probe: give them one by one')
+    if isinstance(given, get_args(Probe)):
+        found: Probe = given
+        return found
     if isinstance(given, Path):
         return ImageProbe(given)
     if isinstance(given, np.ndarray):

@@ -1,27 +1,37 @@
 """A query → the vector to search for.
 
-In: probes and an encoder. Out: a unit vector, and the images that the query itself shows. Knows
-nothing of indexes. Words alone load no Pillow.
+In: probes, what the library knows of them, and an encoder. Out: a unit vector, and what its asker
+should be told. Knows nothing of indexes. Words alone load no Pillow.
 """
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable
-from pathlib import Path
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
-from clipsearch.errors import ImageError, QueryError
-from clipsearch.probes import ImageProbe, Query, TextProbe, VectorProbe
-from clipsearch.vectors import FloatArray, IdArray, normalise, weighted_sum
+from clipsearch.errors import QueryError
+from clipsearch.probes import (
+    PLACE_OF_WORDS,
+    ImageProbe,
+    IndexedProbe,
+    Probe,
+    Query,
+    SavedProbe,
+    TextProbe,
+    UrlProbe,
+    VectorProbe,
+)
+from clipsearch.query.known import Known
+from clipsearch.settings import Settings
+from clipsearch.vectors import FloatArray, normalise, weighted_sum
+from clipsearch.wording import quoted
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
-
-    from clipsearch.catalog import CatalogReads
 
 
 class ProbeEncoder(Protocol):
@@ -32,30 +42,33 @@ class ProbeEncoder(Protocol):
     @property
     def input_px(self) -> int: ...
     @property
+    def max_tokens(self) -> int:
+        """How many tokens of a text are read, with the two at its start and end."""
+
+    @property
     def preprocess(self) -> Callable[[Any], NDArray[np.uint8]]: ...
     def encode_pixels(self, pixels: NDArray[np.uint8]) -> FloatArray: ...
     def encode_texts(self, texts: Sequence[str]) -> FloatArray: ...
+    def n_tokens(self, text: str) -> int:
+        """How many tokens it makes, with the two at its start and end."""
 
 
-def query_vector(query: Query, encoder: ProbeEncoder, max_pixels: int | None) -> FloatArray:
-    """Encode the probes and add them up: a unit vector `[dim]`.
+@dataclass(frozen=True)
+class Composed:
+    """The unit vector `[dim]` of a query, and what is to be said about it."""
 
-    Raises QueryError for a picture that cannot be read and for probes that cancel each other out.
+    vector: FloatArray
+    notes: tuple[str, ...] = ()
+
+
+def query_vector(known: Known, encoder: ProbeEncoder, settings: Settings) -> Composed:
+    """Encode the probes and add them up.
+
+    Raises QueryError for a picture that cannot be had and for probes that cancel each other out.
     """
-    texts = [probe.text for probe in query.probes if isinstance(probe, TextProbe)]
-    paths = [probe.path for probe in query.probes if isinstance(probe, ImageProbe)]
-    text_vectors = iter(encoder.encode_texts(texts) if texts else ())
-    image_vectors = iter(_encode_files(paths, encoder, max_pixels) if paths else ())
-    vectors: list[FloatArray] = []
-    for probe in query.probes:
-        if isinstance(probe, VectorProbe):
-            vectors.append(_given_vector(probe, encoder.dimension))
-        else:
-            vectors.append(next(text_vectors if isinstance(probe, TextProbe) else image_vectors))
-    try:
-        return weighted_sum(vectors, [probe.weight for probe in query.probes])
-    except ValueError:
-        raise QueryError("the parts of the query cancel each other out: change one") from None
+    composing = _Composing(known, encoder, settings)
+    vector = composing.vector(known.query, ())
+    return Composed(vector, tuple(dict.fromkeys(composing.notes)))
 
 
 def image_vector(image: Any, encoder: ProbeEncoder) -> FloatArray:
@@ -66,55 +79,89 @@ def image_vector(image: Any, encoder: ProbeEncoder) -> FloatArray:
     return vector
 
 
-def probed_images(query: Query, catalog: CatalogReads) -> IdArray:
-    """The images that the query's own picture files are: nobody looks for what he holds in hand.
+class _Composing:
+    """One query on its way to a vector."""
 
-    A copy under another name is another file, and worth finding. Raises QueryError for a picture
-    that cannot be opened.
-    """
-    found: set[int] = set()
-    for probe in query.probes:
-        if not isinstance(probe, ImageProbe):
-            continue
-        from clipsearch.images import open_picture
+    def __init__(self, known: Known, encoder: ProbeEncoder, settings: Settings) -> None:
+        self._known = known
+        self._encoder = encoder
+        self._settings = settings
+        self._saved: dict[tuple[str, tuple[str, ...]], FloatArray] = {}
+        self.notes: list[str] = []
 
-        path = _reachable(probe.path)
+    def vector(self, query: Query, templates: tuple[str, ...]) -> FloatArray:
+        """The vector of a query; `templates` are for one that has none of its own."""
+        templates = query.templates or templates
+        texts = [probe.text for probe in query.probes if isinstance(probe, TextProbe)]
+        pictures = [each for each in query.probes if isinstance(each, ImageProbe | UrlProbe)]
+        text_vectors = iter(self._text_vectors(texts, templates))
+        picture_vectors = iter(self._picture_vectors(pictures))
+        vectors: list[FloatArray] = []
+        for probe in query.probes:
+            if isinstance(probe, TextProbe):
+                vectors.append(next(text_vectors))
+            elif isinstance(probe, ImageProbe | UrlProbe):
+                vectors.append(next(picture_vectors))
+            else:
+                vectors.append(self._other_vector(probe, templates))
         try:
-            open_picture(path).close()  # a slip of the pen should not wait for the model to load
-        except ImageError as error:
-            raise _unusable(error) from error
-        # Once as the user reaches it and once without links, as roots are recorded.
-        for place in {os.path.abspath(path), os.path.realpath(path)}:
-            record = catalog.image_at(os.fsencode(place))
-            found |= {record.image_id} if record else set()
-    return np.array(sorted(found), dtype=np.int64)
+            return weighted_sum(vectors, [probe.weight for probe in query.probes])
+        except ValueError:
+            raise QueryError("the parts of the query cancel each other out: change one") from None
 
-
-def _encode_files(
-    paths: Sequence[Path], encoder: ProbeEncoder, max_pixels: int | None
-) -> FloatArray:
-    from clipsearch.images import MAX_PIXELS, decode
-
-    pixels = []
-    for path in paths:
-        # As the indexer reads it, so that a picture and its copy in the library have one vector.
+    def _text_vectors(
+        self, texts: Sequence[str], templates: tuple[str, ...]
+    ) -> Sequence[FloatArray]:
+        """Of each text the vector, or the mean of the vectors of its filled templates."""
+        if not texts:
+            return ()
+        filled = [
+            template.replace(PLACE_OF_WORDS, text)
+            for text in texts
+            for template in templates or (PLACE_OF_WORDS,)
+        ]
+        self._note_cut(filled)
+        vectors = self._encoder.encode_texts(filled)
+        if len(filled) == len(texts):
+            return list(vectors)
+        # [n texts * n templates, dim] -> [n texts, n templates, dim]
+        grouped = vectors.reshape(len(texts), -1, vectors.shape[-1])
         try:
-            decoded = decode(_reachable(path), encoder.input_px, max_pixels or MAX_PIXELS)
-        except ImageError as error:
-            raise _unusable(error) from error
-        pixels.append(encoder.preprocess(decoded.image))
-    return encoder.encode_pixels(np.stack(pixels))
+            return list(normalise(grouped.mean(axis=1, dtype=np.float64)))
+        except ValueError:
+            raise QueryError("the templates cancel each other out: leave one out") from None
 
+    def _picture_vectors(self, pictures: Sequence[ImageProbe | UrlProbe]) -> Sequence[FloatArray]:
+        if not pictures:
+            return ()
+        from clipsearch.query.pictures import decoded
 
-def _reachable(path: Path) -> Path:
-    try:
-        return path.expanduser()
-    except RuntimeError:  # ~ of a user without a home folder
-        raise QueryError(f"there is no home folder for {path}: give a full path") from None
+        pixels = [
+            self._encoder.preprocess(decoded(each, self._encoder.input_px, self._settings).image)
+            for each in pictures
+        ]
+        return list(self._encoder.encode_pixels(np.stack(pixels)))
 
+    def _other_vector(self, probe: Probe, templates: tuple[str, ...]) -> FloatArray:
+        if isinstance(probe, VectorProbe):
+            return _given_vector(probe, self._encoder.dimension)
+        if isinstance(probe, IndexedProbe):
+            return normalise(self._known.vectors[probe.image_id])
+        assert isinstance(probe, SavedProbe) and probe.meaning is not None, "it was not looked up"
+        key = (probe.name, templates)
+        if key not in self._saved:
+            self._saved[key] = self.vector(probe.meaning, templates)
+        return self._saved[key]
 
-def _unusable(error: ImageError) -> QueryError:
-    return QueryError(f"the picture to look for cannot be used: {error}")
+    def _note_cut(self, texts: Sequence[str]) -> None:
+        """Tell of texts that the model does not read to their end."""
+        for text in texts:
+            n_tokens = self._encoder.n_tokens(text)
+            if n_tokens > self._encoder.max_tokens:
+                self.notes.append(
+                    f"the text {quoted(text, 40)} is longer than the model reads: the first "
+                    f"{self._encoder.max_tokens - 2} of its {n_tokens - 2:,} tokens were used"
+                )
 
 
 def _given_vector(probe: VectorProbe, dimension: int) -> FloatArray:

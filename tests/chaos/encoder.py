@@ -33,6 +33,7 @@ class HashEncoder:
     precision = "float32"
     folder = None  # it lies nowhere
     dimension = DIMENSION
+    max_tokens = 77
     input_px = SIDE
 
     def __init__(self) -> None:
@@ -49,6 +50,9 @@ class HashEncoder:
 
     def encode_texts(self, texts: Sequence[str]) -> Vector:
         return np.stack([_unit(text.encode()) for text in texts])
+
+    def n_tokens(self, text: str) -> int:
+        return len(text.split()) + 2
 
 
 class HoldingEncoder(HashEncoder):

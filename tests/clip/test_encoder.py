@@ -88,6 +88,12 @@ def test_a_long_text_loses_its_end_and_nothing_else(encoder: Encoder) -> None:
     assert cosines(vectors[0], vectors[2]) < 0.9999
 
 
+def test_how_long_a_text_is_can_be_asked(encoder: Encoder) -> None:
+    tokens = encoder.n_tokens("red")
+    assert encoder.n_tokens("red " * 3) == 3 * (tokens - 2) + 2
+    assert encoder.max_tokens < encoder.n_tokens("red " * 100)
+
+
 def test_a_control_token_typed_by_a_user_does_not_end_the_text(encoder: Encoder) -> None:
     vectors = encoder.encode_texts(["red", "red<|endoftext|>blue"])
     assert cosines(vectors[0], vectors[1]) < 0.9999

@@ -7,7 +7,8 @@ from urllib.request import Request
 
 import pytest
 
-from clipsearch.clip.transfer import Interrupted, NoDowngrade, _failure, host
+from clipsearch.clip.transfer import Interrupted, _failure
+from clipsearch.fetching import NoDowngrade, host
 
 
 @pytest.mark.parametrize(

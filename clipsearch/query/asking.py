@@ -1,0 +1,56 @@
+"""A question → its answer, with all that lies between.
+
+In: whatever a caller gives, a library's catalog, index files and model. Out: Hits. The order of
+things is here; how each is done is in the other files of this folder.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from clipsearch.query.answer import answer
+from clipsearch.query.base import BaseFiles
+from clipsearch.query.given import as_query
+from clipsearch.query.hits import Hits
+from clipsearch.query.known import CatalogAccess, look_up
+from clipsearch.query.search import Space
+from clipsearch.query.vector import ProbeEncoder, image_vector, query_vector
+from clipsearch.query.wanted import QueryOptions, Wanted
+from clipsearch.settings import Settings
+
+
+@dataclass(frozen=True)
+class Asking:
+    """A library, as far as questions need it.
+
+    `encoder` loads its model when it is called, and `rest` lets go of what that has in memory.
+    """
+
+    catalog: CatalogAccess
+    files: BaseFiles
+    encoder: Callable[[], ProbeEncoder]
+    rest: Callable[[], None]
+    settings: Settings
+
+    def hits(self, probe: Any, k: int, options: QueryOptions) -> Hits:
+        """What `Library.query` promises."""
+        wanted, model = Wanted.of(k, options), self.catalog.model()
+        if model is None:
+            self.catalog.opened()  # raises NoLibrary if that is why
+        query = as_query(probe, lambda image: image_vector(image, self.encoder()), options)
+        if model is None:
+            return Hits((), query)
+        known = look_up(query, model.model_id, self.catalog)
+        composed = query_vector(known, self.encoder(), self.settings)
+        if not self.files.is_loaded:
+            self.rest()  # one question alone never needs model and index at a time
+        with self.catalog.snapshot() as state:
+            if state.model() == model:
+                base = None if wanted.exact else self.files.base(state, model)
+                space = Space(state, model.model_id, base)
+                found = answer(known.query, composed.vector, space, wanted, known.leave_out)
+                found.notes += composed.notes
+                return found
+        return self.hits(probe, k, options)  # the library has changed its model meanwhile
