@@ -162,8 +162,8 @@ class Library:
     ) -> ImportReport:
         """Take in vectors `[n, dim]` of pictures that were encoded elsewhere, by the same model.
 
-        The files need not be there. Relative paths start at `root`. `metadata` has width, height
-        and taken_at of each, as far as known. Where the library has encoded a picture itself, its
+        The files need not be there. Relative paths start at `root`. `metadata` has of each what is
+        known of `catalog.batch.GIVEN_DETAILS`. Where the library has encoded a picture itself, its
         own vector stays. Raises ModelMismatch for another dimension, CatalogError, FolderError,
         LibraryLocked as `index` does.
         """

@@ -9,6 +9,7 @@ from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from sqlalchemy import (
     ColumnElement,
     Connection,
@@ -21,13 +22,14 @@ from sqlalchemy import (
 )
 
 from clipsearch.catalog import blobs
-from clipsearch.catalog.conditions import ImageIds, among, below
+from clipsearch.catalog.conditions import ABSENT, ImageIds, among, below
 from clipsearch.catalog.records import (
     Counts,
     Failure,
     FolderRecord,
     ImageRecord,
     ModelRecord,
+    SavedQuery,
 )
 from clipsearch.catalog.tables import (
     Base,
@@ -36,9 +38,11 @@ from clipsearch.catalog.tables import (
     LibraryRow,
     ModelRow,
     ProblemRow,
+    SavedQueryRow,
     VectorRow,
 )
 from clipsearch.errors import CatalogDamaged
+from clipsearch.vectors import IdArray
 
 ROWS_AT_ONCE = 1000  # well below SQLite's limit of 32,766 parameters, 999 in old versions
 
@@ -59,6 +63,14 @@ _IMAGE_COLUMNS = (
     ImageRow.ctime_ns,
     ImageRow.unsure_since_ns,
     ImageRow.decoder,
+    ImageRow.format,
+    ImageRow.camera,
+    ImageRow.lens,
+    ImageRow.latitude,
+    ImageRow.longitude,
+    ImageRow.orientation,
+    ImageRow.zone,
+    ImageRow.details,
 )
 
 
@@ -126,6 +138,20 @@ class ImageReads(ABC):
             for rows in connection.execute(statement).partitions(ROWS_AT_ONCE):
                 for row in rows:
                     yield ImageRecord(*row)
+
+    def without_details(self, version: int, folder_id: int, place: bytes = b"") -> IdArray:
+        """The present images of a root, or those at or below a relative path, that were looked into
+        by a version that read fewer details, ascending."""
+        # Not by the index of the paths: that would lead to nearly every row singly.
+        mine = and_(ImageRow.folder_id + 0 == folder_id, below(ImageRow.relative_path, place))
+        statement = (
+            select(ImageRow.image_id)
+            .where(mine, func.coalesce(ImageRow.details, 0) < version)
+            .where(ImageRow.image_id.not_in(ABSENT), ImageRow.content_hash.is_not(None))
+        )
+        with self._reading() as connection:
+            found = connection.execute(statement).scalars()
+            return np.sort(np.fromiter(found, dtype=np.int64))
 
     def images_with_hash(self, content_hashes: Iterable[bytes]) -> list[ImageRecord]:
         """The images with one of these contents, in every state, by id."""
@@ -213,6 +239,19 @@ class ImageReads(ABC):
         with self._reading() as connection:
             n = {folder_id: count for folder_id, count in connection.execute(statement)}
         return {folder.folder_id: n.get(folder.folder_id, 0) for folder in self.folders()}
+
+    def saved_query(self, name: str) -> str | None:
+        """The text of the query with this name."""
+        statement = select(SavedQueryRow.text).where(SavedQueryRow.name == name)
+        with self._reading() as connection:
+            return connection.execute(statement).scalar_one_or_none()
+
+    def saved_queries(self) -> list[SavedQuery]:
+        """All queries that have a name, by name."""
+        columns = (SavedQueryRow.name, SavedQueryRow.text, SavedQueryRow.created)
+        with self._reading() as connection:
+            rows = connection.execute(select(*columns).order_by(SavedQueryRow.name)).all()
+        return [SavedQuery(*row) for row in rows]
 
     def _fact(self, key: str) -> str | None:
         with self._reading() as connection:

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from PIL import ExifTags, Image
 
-from clipsearch.images import decode, taken_at
+from clipsearch.images import decode, details
 from clipsearch.pillow import orientation
 
 ORIGINAL, DIGITIZED = ExifTags.Base.DateTimeOriginal, ExifTags.Base.DateTimeDigitized
@@ -32,7 +32,7 @@ def test_the_moment_is_read_from_every_format_that_holds_exif(
     save: Save, corners: Image.Image, name: str
 ) -> None:
     path = save(corners, name, exif=exif_with({ORIGINAL: "2023:06:01 12:30:05"}))
-    assert decode(path).taken_at == "2023-06-01T12:30:05"
+    assert decode(path).details.taken_at == "2023-06-01T12:30:05"
 
 
 @pytest.mark.parametrize(
@@ -52,7 +52,7 @@ def test_the_first_real_date_counts(
     image: dict[int, object],
     expected: str,
 ) -> None:
-    moment = decode(save(corners, "a.jpg", exif=exif_with(camera, image))).taken_at
+    moment = decode(save(corners, "a.jpg", exif=exif_with(camera, image))).details.taken_at
     assert moment is not None and moment.startswith(expected)
 
 
@@ -69,7 +69,7 @@ def test_the_first_real_date_counts(
     ],
 )
 def test_a_malformed_date_is_no_date(save: Save, corners: Image.Image, text: str) -> None:
-    assert decode(save(corners, "a.jpg", exif=exif_with({ORIGINAL: text}))).taken_at is None
+    assert decode(save(corners, "a.jpg", exif=exif_with({ORIGINAL: text}))).details.taken_at is None
 
 
 @pytest.mark.parametrize("value", [0, 9, 65535])
@@ -91,7 +91,7 @@ def test_broken_exif_costs_only_itself(
 ) -> None:
     decoded = decode(save(corners, name, exif=exif))
     assert decoded.image.size == corners.size
-    assert decoded.taken_at is None
+    assert decoded.details.taken_at is None
 
 
 def test_exif_cut_off_or_flipped_at_any_place_costs_only_itself(
@@ -105,4 +105,4 @@ def test_exif_cut_off_or_flipped_at_any_place_costs_only_itself(
 
 
 def test_an_image_without_exif_has_no_moment() -> None:
-    assert taken_at(Image.new("RGB", (3, 3))) is None
+    assert details(Image.new("RGB", (3, 3))).taken_at is None
