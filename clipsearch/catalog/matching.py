@@ -86,7 +86,7 @@ class _Condition:
                 each = (f"instr(lower({column}), {self._named(_folded(text))})" for text in texts)
                 self.parts.append(_any(list(each)))
         if wanted.types:
-            listed = self._named(json.dumps([_folded(kind) for kind in wanted.types]))
+            listed = self._named(json.dumps(wanted.types))
             self.parts.append(f"format IN (SELECT value FROM json_each({listed}))")
         for comparison, value in (
             ("taken_at >=", wanted.after),
@@ -104,9 +104,7 @@ class _Condition:
         whole: set[int] = set()  # roots that lie in one of them
         each: list[str] = []
         for folder in dict.fromkeys(folders):
-            name = _as_bytes(folder)
-            if name is None:  # no path holds what cannot be in one
-                continue
+            name = os.fsencode(folder)
             if folder.startswith("/"):
                 each += self._places(name, roots, whole)
             else:
@@ -221,12 +219,5 @@ def _any(conditions: Sequence[str]) -> str:
 
 
 def _folded(text: str) -> str:
-    """In small letters as SQLite makes them, which are those of ASCII, and storable."""
-    return text.encode("utf-8", "replace").lower().decode("utf-8")
-
-
-def _as_bytes(name: str) -> bytes | None:
-    try:
-        return os.fsencode(name)
-    except UnicodeEncodeError:
-        return None
+    """In small letters as SQLite makes them, which are those of ASCII."""
+    return text.encode().lower().decode()

@@ -16,6 +16,7 @@ from clipsearch.images.decode import MAX_PIXELS, errors_in_words, identify
 from clipsearch.images.metadata import Details, details
 
 _PNG_SIGNATURE = b"\x89PNG\r\n\x1a\n"
+_PNG_END = struct.pack(">I4sI", 0, b"IEND", zlib.crc32(b"IEND"))
 _PIXEL_CHUNKS = (b"IDAT", b"acTL", b"fcTL", b"fdAT")
 
 
@@ -48,12 +49,11 @@ def _without_pixels(file: BinaryIO) -> BinaryIO:
             file.seek(length + 4, io.SEEK_CUR)
             continue
         body, checksum = file.read(length), file.read(4)
-        if len(body) < length:
+        if kind == b"IEND" or len(body) < length:
             break
         if is_behind:  # where Pillow does not look at checksums
             checksum = struct.pack(">I", zlib.crc32(kind + body))
         kept.write(head + body + checksum)
-        if kind == b"IEND":
-            break
+    kept.write(_PNG_END)  # also where the file is cut off
     kept.seek(0)
     return kept

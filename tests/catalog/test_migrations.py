@@ -256,7 +256,7 @@ def installed(folder: Path) -> Path:
     """A copy of the package as an installation lays it out, without its migrations."""
     package = folder / "clipsearch"
     shutil.copytree(ROOT / "clipsearch" / "catalog", package / "catalog")
-    for name in ("errors.py", "vectors.py"):
+    for name in ("errors.py", "filters.py", "vectors.py"):
         shutil.copy(ROOT / "clipsearch" / name, package)
     (package / "__init__.py").touch()
     return package

@@ -45,7 +45,7 @@ def test_known_contents_are_not_decoded_unless_it_is_asked_for(paint: Paint) -> 
 def test_the_content_is_told_before_it_is_decoded(paint: Paint) -> None:
     told: list[Found] = []
     found = FileReader(SETUP, told.append)(paint("red.png"))
-    assert told == [replace(found, pixels=None, width=None, height=None)]
+    assert told == [replace(found, pixels=None, width=None, height=None, details=None)]
 
 
 def test_a_file_that_vanished_needs_no_record(tmp_path: Path) -> None:
