@@ -22,8 +22,8 @@ from tests.fakes import ColourEncoder
 from tests.images.test_metadata import CAMERA, GPS, exif_with
 
 EXPECTED = ("jpeg", "2023-06-01T12:30:05", "+05:30", "X100V", "XF 23mm", 151.2, 6, DETAILS_VERSION)
-FORGET = """UPDATE images SET taken_at = NULL, zone = NULL, format = NULL, camera = NULL, lens = NULL,
-    latitude = NULL, longitude = NULL, orientation = NULL, details = NULL"""
+FORGET = """UPDATE images SET taken_at = NULL, zone = NULL, format = NULL, camera = NULL,
+    lens = NULL, latitude = NULL, longitude = NULL, orientation = NULL, details = NULL"""
 
 
 def shot(path: Path, colour: str = "red") -> Path:
