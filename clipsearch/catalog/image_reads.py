@@ -9,7 +9,6 @@ from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 from sqlalchemy import (
     ColumnElement,
     Connection,
@@ -22,7 +21,7 @@ from sqlalchemy import (
 )
 
 from clipsearch.catalog import blobs
-from clipsearch.catalog.conditions import ABSENT, ImageIds, among, below
+from clipsearch.catalog.conditions import ImageIds, among, below
 from clipsearch.catalog.records import (
     Counts,
     Failure,
@@ -42,7 +41,6 @@ from clipsearch.catalog.tables import (
     VectorRow,
 )
 from clipsearch.errors import CatalogDamaged
-from clipsearch.vectors import IdArray
 
 ROWS_AT_ONCE = 1000  # well below SQLite's limit of 32,766 parameters, 999 in old versions
 
@@ -138,20 +136,6 @@ class ImageReads(ABC):
             for rows in connection.execute(statement).partitions(ROWS_AT_ONCE):
                 for row in rows:
                     yield ImageRecord(*row)
-
-    def without_details(self, version: int, folder_id: int, place: bytes = b"") -> IdArray:
-        """The present images of a root, or those at or below a relative path, that were looked into
-        by a version that read fewer details, ascending."""
-        # Not by the index of the paths: that would lead to nearly every row singly.
-        mine = and_(ImageRow.folder_id + 0 == folder_id, below(ImageRow.relative_path, place))
-        statement = (
-            select(ImageRow.image_id)
-            .where(mine, func.coalesce(ImageRow.details, 0) < version)
-            .where(ImageRow.image_id.not_in(ABSENT), ImageRow.content_hash.is_not(None))
-        )
-        with self._reading() as connection:
-            found = connection.execute(statement).scalars()
-            return np.sort(np.fromiter(found, dtype=np.int64))
 
     def images_with_hash(self, content_hashes: Iterable[bytes]) -> list[ImageRecord]:
         """The images with one of these contents, in every state, by id."""

@@ -1,6 +1,6 @@
 """Fill in what an older version did not read of pictures that the library already has.
 
-In: places of the catalog. Out: rows, one transaction for some files. Reads headers only, in the
+In: ids of images. Out: rows, one transaction for some files. Reads headers only, in the
 processes that decode, because a header can be hostile too; a vector is never touched.
 """
 
@@ -10,41 +10,40 @@ from collections.abc import Sequence
 from contextlib import ExitStack
 from typing import TYPE_CHECKING
 
-import numpy as np
-
-from clipsearch.images import DETAILS_VERSION
 from clipsearch.indexer.commit import Committer, stored_details
 from clipsearch.indexer.frames import Found, Want
 from clipsearch.indexer.pipeline import FILES_PER_BATCH, Pace
+from clipsearch.indexer.scan import lacks_details
 from clipsearch.indexer.workers import Workers
 
 if TYPE_CHECKING:
     from clipsearch.catalog import ImageRecord
-    from clipsearch.vectors import IdArray
 
 
 def fill_in(
-    places: Sequence[tuple[int, bytes]], committer: Committer, pace: Pace, workers: Workers | None
+    image_ids: Sequence[int], committer: Committer, pace: Pace, workers: Workers | None
 ) -> None:
-    """Read the details of all images at or below these relative paths of roots that lack them.
+    """Read the details of these images, where they are still there and still lack them.
 
     Without `workers` some are started, if there is anything to do. An interruption loses the files
     under way, and the next run does the rest. What cannot be read now is left to it, too.
     """
     catalog, tally = committer.catalog, committer.tally
-    lacking = [catalog.without_details(DETAILS_VERSION, *place) for place in places]
-    ids: IdArray = np.concatenate([*lacking, np.empty(0, dtype=np.int64)])
-    if not ids.size:
+    if not image_ids:
         return
     with ExitStack() as stack:
         if workers is None:
-            n_workers = min(pace.decode_workers, len(ids))
+            n_workers = min(pace.decode_workers, len(image_ids))
             workers = stack.enter_context(Workers(n_workers, pace.limits))
             workers.begin(pace.setup(None))
-        for start in range(0, len(ids), FILES_PER_BATCH):
-            tally.tell_details(start, len(ids))
-            some = catalog.records(ids[start : start + FILES_PER_BATCH]).values()
-            asked = [(record, workers.read(record.path, Want.DETAILS)) for record in some]
+        for start in range(0, len(image_ids), FILES_PER_BATCH):
+            tally.tell_details(start, len(image_ids))
+            some = catalog.records(image_ids[start : start + FILES_PER_BATCH]).values()
+            asked = [
+                (record, workers.read(record.path, Want.DETAILS))
+                for record in some
+                if record.state == "present" and lacks_details(record)
+            ]
             read = [(record, future.result()) for record, future in asked]
             with catalog.begin() as write:
                 write.set_details(

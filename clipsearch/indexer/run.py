@@ -69,8 +69,8 @@ def apply_scans(
             _encode(candidates, committer, engines, pace.batch_size)
         # At the end, because until everything was read a file that is gone may have moved.
         committer.finish()
-        places = [(committer.folder_ids[each.place.root], each.place.subtree) for each in scans]
-        fill_in(places, committer, pace, engines.workers if engines else None)
+        undescribed = [image_id for each in scans for image_id in each.undescribed]
+        fill_in(undescribed, committer, pace, engines.workers if engines else None)
 
 
 @dataclass(frozen=True)
