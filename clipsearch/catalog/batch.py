@@ -85,6 +85,9 @@ GIVEN_DETAILS = (
 )
 
 
+_ADDED = insert(ImageRow)  # made once: for each of many images that would cost as much as the row
+
+
 class ImageChanges(ImageDetails, total=False):
     """What may be changed of an image. Another folder or relative path means that it moved."""
 
@@ -169,7 +172,7 @@ class Batch(Snapshot):
             "state": "present",
             **_storable(details),
         }
-        added = self._connection.execute(insert(ImageRow).values(values))
+        added = self._connection.execute(_ADDED, values)
         return _new_id(added.inserted_primary_key)
 
     def add_unseen(

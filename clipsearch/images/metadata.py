@@ -81,14 +81,14 @@ def _tags(image: Image.Image, ifd: int) -> Tags:
 def _moment_and_zone(image: Image.Image, camera: Tags) -> tuple[str | None, str | None]:
     """The first real date of when it was taken, digitised and changed, and the zone of that one."""
     for moment, zone in (
-        (camera.get(Base.DateTimeOriginal), camera.get(Base.OffsetTimeOriginal)),
-        (camera.get(Base.DateTimeDigitized), camera.get(Base.OffsetTimeDigitized)),
-        (exif_tag(image, Base.DateTime), camera.get(Base.OffsetTime)),
+        (Base.DateTimeOriginal, Base.OffsetTimeOriginal),
+        (Base.DateTimeDigitized, Base.OffsetTimeDigitized),
     ):
-        found = _moment(moment)
+        found = _moment(camera.get(moment))
         if found is not None:
-            return found, _zone(zone)
-    return None, None
+            return found, _zone(camera.get(zone))
+    found = _moment(exif_tag(image, Base.DateTime))
+    return found, _zone(camera.get(Base.OffsetTime)) if found else None
 
 
 def _moment(value: object) -> str | None:
@@ -131,7 +131,10 @@ def _text(value: object) -> str:
     with suppress(UnicodeError):
         value = value.encode("latin-1").decode()
     words = value.replace("\0", "")[: 4 * MAX_NAME].split()
-    shown = "".join(c for c in " ".join(words) if c.isprintable())[:MAX_NAME].strip()
+    shown = " ".join(words)
+    if not shown.isprintable():
+        shown = "".join(c for c in shown if c.isprintable())
+    shown = shown[:MAX_NAME].strip()
     return shown if any(c.isalnum() for c in shown) else ""
 
 

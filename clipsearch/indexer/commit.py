@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, field, fields
+from dataclasses import dataclass, field, fields
 from itertools import chain
 from typing import TYPE_CHECKING, Literal, cast
 
@@ -33,6 +33,8 @@ if TYPE_CHECKING:
 # Of a thousand equal files each new one would otherwise ask after all the others.
 MAX_TWINS_TRIED = 16
 ROWS_PER_BATCH = 10_000  # of nothing but dates
+
+_DETAILS = (*(field.name for field in fields(Details)), "details")
 
 Outcome = Literal["added", "updated", "moved", "returned", "unchanged"]
 
@@ -263,12 +265,11 @@ def stored_details(found: Details | None) -> ImageDetails:
     """Details as the catalog keeps them, with the version that has read them."""
     if found is None:
         return {}
-    return cast("ImageDetails", {**asdict(found), "details": DETAILS_VERSION})
+    return cast("ImageDetails", {**vars(found), "details": DETAILS_VERSION})
 
 
 def _details_of(record: ImageRecord) -> ImageDetails:
-    names = (*(field.name for field in fields(Details)), "details")
-    return cast("ImageDetails", {name: getattr(record, name) for name in names})
+    return cast("ImageDetails", {name: getattr(record, name) for name in _DETAILS})
 
 
 def settle(write: Batch, place: Place) -> int:

@@ -12,7 +12,7 @@ import math
 import pickle
 import struct
 from collections.abc import Callable
-from dataclasses import asdict, dataclass, fields, replace
+from dataclasses import dataclass, fields
 from enum import IntEnum
 from typing import IO, Any, Literal, get_args
 
@@ -28,6 +28,7 @@ Kind = Literal["ready", "failed", "content", "found"]
 _REQUEST = struct.Struct("<IB")  # bytes that follow, what is wanted of the file
 _ANSWER = struct.Struct("<II")  # bytes of JSON and of pixels that follow
 _MAX_JSON = 1 << 16
+_DETAILS = {field.name for field in fields(Details)}
 _MAX_TEXT = 1000  # characters of a reason
 
 
@@ -119,10 +120,14 @@ def unpack_setup(payload: bytes) -> Setup:
 
 def write_answer(pipe: IO[bytes], answer: Answer) -> None:
     """One frame to the parent."""
-    pixels = answer.found.pixels
-    values = asdict(replace(answer.found, pixels=None)) | {"kind": answer.kind}
-    values["content_hash"] = answer.found.content_hash.hex()
-    values["reason"] = answer.found.reason and answer.found.reason[:_MAX_TEXT]
+    found, pixels = answer.found, answer.found.pixels
+    values = {
+        **vars(found),
+        "kind": answer.kind,
+        "content_hash": found.content_hash.hex(),
+        "reason": found.reason and found.reason[:_MAX_TEXT],
+        "details": found.details and vars(found.details),
+    }
     del values["pixels"]
     text = json.dumps(values).encode()
     raw = b"" if pixels is None else np.ascontiguousarray(pixels).data.cast("B")
@@ -170,7 +175,7 @@ def _checked(values: dict[str, Any], content_hash: bytes, pixels: Pixels | None)
 
 
 def _checked_details(values: object) -> Details:
-    if not isinstance(values, dict) or set(values) != {field.name for field in fields(Details)}:
+    if not isinstance(values, dict) or values.keys() != _DETAILS:
         raise ValueError
     for name, value in values.items():
         if name == "orientation":
