@@ -24,7 +24,7 @@ from bench.photographs import write_photographs
 from clipsearch.clip.preprocess import Preprocess
 from clipsearch.cores import available_cores
 from clipsearch.indexer import run as indexer_run
-from clipsearch.indexer.frames import Found, Pixels, Setup
+from clipsearch.indexer.frames import Found, Pixels, Setup, Want
 from clipsearch.indexer.limits import Limits
 from clipsearch.indexer.reader import FileReader
 from clipsearch.indexer.workers import Workers
@@ -47,8 +47,8 @@ class Threads(AbstractContextManager["Threads"]):
     def begin(self, setup: Setup) -> None:
         self.reader = FileReader(setup, lambda _: None)
 
-    def read(self, path: Path, even_if_known: bool = False) -> Future[Found]:
-        return self.pool.submit(self.reader, path, even_if_known)
+    def read(self, path: Path, want: Want = Want.PIXELS) -> Future[Found]:
+        return self.pool.submit(self.reader, path, want)
 
     def __exit__(self, *_: object) -> None:
         self.pool.shutdown(cancel_futures=True)

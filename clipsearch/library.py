@@ -21,6 +21,7 @@ from clipsearch.indexer.encoder import Encoder, record_of
 from clipsearch.indexer.report import IndexReport, OnProgress, Progress, SkippedFile, Tally
 from clipsearch.library_catalog import LibraryCatalog
 from clipsearch.library_model import LibraryModel, OnDownload
+from clipsearch.library_queries import NamedQueries
 from clipsearch.query.asking import Asking
 from clipsearch.query.base import BaseFiles
 from clipsearch.query.hits import Hit, Hits
@@ -55,7 +56,7 @@ __all__ = [
 INDEX_FOLDER = "index"
 
 
-class Library:
+class Library(NamedQueries):
     """A library on disk. A context manager; searching is safe from several threads.
 
     `path` is its folder, else what the settings say. It is made when the first folder is indexed;
@@ -159,10 +160,9 @@ class Library:
     ) -> ImportReport:
         """Take in vectors `[n, dim]` of pictures that were encoded elsewhere, by the same model.
 
-        The files need not be there. Relative paths start at `root`. `metadata` has width, height
-        and taken_at of each, as far as known. Where the library has encoded a picture itself, its
-        own vector stays. Raises ModelMismatch for another dimension, CatalogError, FolderError,
-        LibraryLocked as `index` does.
+        The files need not be there. Relative paths start at `root`; `metadata` has GIVEN_DETAILS of
+        each. Where the library has encoded a picture itself, its own vector stays. Raises
+        ModelMismatch for another dimension, CatalogError, FolderError, LibraryLocked as `index`.
         """
         from clipsearch.indexer.given import given_here
 

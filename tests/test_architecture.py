@@ -26,7 +26,7 @@ LAYERS: tuple[set[str], ...] = (
     {"pillow"},
     {"clip", "images", "index", "catalog"},
     {"indexer", "query", "care", "analysis", "evaluation"},
-    {"library", "library_catalog", "library_model"},
+    {"library", "library_catalog", "library_model", "library_queries"},
     {"cli", "web", "__init__", "__main__"},
 )
 LAYER = {part: depth for depth, parts in enumerate(LAYERS) for part in parts}

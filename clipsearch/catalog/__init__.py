@@ -20,6 +20,7 @@ if TYPE_CHECKING:
         ImageRecord,
         ImageState,
         ModelRecord,
+        SavedQuery,
         VectorBatch,
     )
 
@@ -37,6 +38,7 @@ __all__ = [
     "ImageState",
     "ModelRecord",
     "QuickCatalog",
+    "SavedQuery",
     "Snapshot",
     "VectorBatch",
 ]
@@ -55,6 +57,7 @@ _HOMES = {
     "ImageState": "records",
     "ModelRecord": "records",
     "QuickCatalog": "quick",
+    "SavedQuery": "records",
     "Snapshot": "reads",
     "VectorBatch": "records",
 }

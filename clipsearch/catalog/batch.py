@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
 from typing import Any, TypedDict, Unpack
 
 import numpy as np
@@ -34,6 +35,7 @@ from clipsearch.catalog.tables import (
     LibraryRow,
     ModelRow,
     ProblemRow,
+    SavedQueryRow,
     VectorRow,
 )
 from clipsearch.errors import CatalogError, ModelMismatch
@@ -53,11 +55,37 @@ class ImageDetails(TypedDict, total=False):
     width: int | None
     height: int | None
     taken_at: str | None
+    zone: str | None
+    format: str | None
+    camera: str | None
+    lens: str | None
+    latitude: float | None
+    longitude: float | None
+    orientation: int | None
+    details: int | None
     state: ImageState
     reason: str | None
     ctime_ns: int | None
     unsure_since_ns: int | None
     decoder: str | None
+
+
+# What may be said of an image that nobody has looked into.
+GIVEN_DETAILS = (
+    "width",
+    "height",
+    "taken_at",
+    "zone",
+    "format",
+    "camera",
+    "lens",
+    "latitude",
+    "longitude",
+    "orientation",
+)
+
+
+_ADDED = insert(ImageRow)  # made once: for each of many images that would cost as much as the row
 
 
 class ImageChanges(ImageDetails, total=False):
@@ -144,7 +172,7 @@ class Batch(Snapshot):
             "state": "present",
             **_storable(details),
         }
-        added = self._connection.execute(insert(ImageRow).values(values))
+        added = self._connection.execute(_ADDED, values)
         return _new_id(added.inserted_primary_key)
 
     def add_unseen(
@@ -161,9 +189,9 @@ class Batch(Snapshot):
         named = {"table": ImageRow.__tablename__}
         first = (self._connection.execute(given, named).scalar_one_or_none() or 0) + 1
         unknown = {"size": 0, "mtime_ns": 0, "state": "present", "folder_id": folder_id}
-        about = dict.fromkeys(("width", "height", "taken_at"))
+        about = dict.fromkeys(GIVEN_DETAILS)
         rows = [
-            {**unknown, **about, **detail, "image_id": first + n, "relative_path": path}
+            {**unknown, **about, **_storable(detail), "image_id": first + n, "relative_path": path}
             for n, (path, detail) in enumerate(zip(relative_paths, details, strict=True))
         ]
         if rows:  # all at once, which is why the ids are chosen here
@@ -206,6 +234,15 @@ class Batch(Snapshot):
         if rows:
             self._connection.execute(mine.values({d: bindparam(d) for d in dates}), rows)
 
+    def set_details(self, details: Mapping[int, ImageDetails]) -> None:
+        """Change what is known of pictures beside their content, by image id; the same columns of
+        each."""
+        rows = [{"changed_id": image_id, **_storable(each)} for image_id, each in details.items()]
+        mine = update(ImageRow).where(ImageRow.image_id == bindparam("changed_id"))
+        if rows:
+            names = [name for name in rows[0] if name != "changed_id"]
+            self._connection.execute(mine.values({n: bindparam(n) for n in names}), rows)
+
     def forget(self, image_ids: ImageIds) -> None:
         """Remove images and their vectors for good. Index files may still hold them, so their ids
         stay among the dead until `clear_forgotten`."""
@@ -240,6 +277,17 @@ class Batch(Snapshot):
         ]
         if rows:
             self._connection.execute(insert(ProblemRow).prefix_with("OR REPLACE"), rows)
+
+    def save_query(self, name: str, text: str) -> None:
+        """Give a query a name, in place of the one that had it."""
+        created = datetime.now(UTC).isoformat(timespec="seconds")
+        saved = {"name": name, "text": text, "created": created}
+        self._connection.execute(insert(SavedQueryRow).prefix_with("OR REPLACE").values(saved))
+
+    def remove_saved_query(self, name: str) -> bool:
+        """Forget the query with this name. Returns whether there was one."""
+        mine = delete(SavedQueryRow).where(SavedQueryRow.name == name)
+        return self._connection.execute(mine).rowcount > 0
 
     def put_vectors(self, model_id: int, image_ids: ImageIds, vectors: NDArray[Any]) -> None:
         """Store one vector for each image, `[n, dim]` of any float type, in place of older ones.
@@ -315,12 +363,11 @@ def _new_id(primary_key: Any) -> int:
     return int(primary_key[0])
 
 
-def _storable(columns: ImageDetails | ImageChanges) -> dict[str, Any]:
-    values: dict[str, Any] = dict(columns)
-    for name in ("reason", "taken_at"):
-        if isinstance(values.get(name), str):
-            values[name] = _storable_text(values[name])
-    return values
+def _storable(columns: Mapping[str, object]) -> dict[str, Any]:
+    return {
+        name: _storable_text(value) if isinstance(value, str) else value
+        for name, value in columns.items()
+    }
 
 
 def _storable_text(text: str) -> str:

@@ -28,6 +28,7 @@ from clipsearch.catalog.records import (
     FolderRecord,
     ImageRecord,
     ModelRecord,
+    SavedQuery,
 )
 from clipsearch.catalog.tables import (
     Base,
@@ -36,6 +37,7 @@ from clipsearch.catalog.tables import (
     LibraryRow,
     ModelRow,
     ProblemRow,
+    SavedQueryRow,
     VectorRow,
 )
 from clipsearch.errors import CatalogDamaged
@@ -59,6 +61,14 @@ _IMAGE_COLUMNS = (
     ImageRow.ctime_ns,
     ImageRow.unsure_since_ns,
     ImageRow.decoder,
+    ImageRow.format,
+    ImageRow.camera,
+    ImageRow.lens,
+    ImageRow.latitude,
+    ImageRow.longitude,
+    ImageRow.orientation,
+    ImageRow.zone,
+    ImageRow.details,
 )
 
 
@@ -213,6 +223,19 @@ class ImageReads(ABC):
         with self._reading() as connection:
             n = {folder_id: count for folder_id, count in connection.execute(statement)}
         return {folder.folder_id: n.get(folder.folder_id, 0) for folder in self.folders()}
+
+    def saved_query(self, name: str) -> str | None:
+        """The text of the query with this name."""
+        statement = select(SavedQueryRow.text).where(SavedQueryRow.name == name)
+        with self._reading() as connection:
+            return connection.execute(statement).scalar_one_or_none()
+
+    def saved_queries(self) -> list[SavedQuery]:
+        """All queries that have a name, by name."""
+        columns = (SavedQueryRow.name, SavedQueryRow.text, SavedQueryRow.created)
+        with self._reading() as connection:
+            rows = connection.execute(select(*columns).order_by(SavedQueryRow.name)).all()
+        return [SavedQuery(*row) for row in rows]
 
     def _fact(self, key: str) -> str | None:
         with self._reading() as connection:

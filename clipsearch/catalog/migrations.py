@@ -42,7 +42,7 @@ class Schema:
 
 def current_schema() -> Schema:
     """The schema of this version: a new migration adds its revision here."""
-    return Schema(("0001", "0002"), _scripts_folder())
+    return Schema(("0001", "0002", "0003"), _scripts_folder())
 
 
 def prepare(engine: Engine, path: Path, *, create: bool, schema: Schema) -> None:

@@ -14,7 +14,7 @@ import threading
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Any, Self, TypeVar
+from typing import TYPE_CHECKING, Any, Self, TypeVar
 
 import numpy as np
 
@@ -31,11 +31,15 @@ from clipsearch.catalog.records import ModelRecord, VectorBatch
 from clipsearch.errors import CatalogDamaged, CatalogError
 from clipsearch.vectors import FloatArray, IdArray, distinct, widened
 
+if TYPE_CHECKING:
+    from clipsearch.filters import Filter
+
 APPLICATION_ID = 0x636C6970  # "clip", in the header of every catalog: what makes a file ours
-SCHEMA = "0002"  # the head of the migrations: another one is for the catalog proper
+SCHEMA = "0003"  # the head of the migrations: another one is for the catalog proper
 # Vectors that are in no index file are kept in memory, up to 100 MB of them at 512 dimensions.
 MAX_KEPT = 50_000
 _MAX_IDLE = 4  # connections, each with what it remembers
+_MAX_FILTERS = 4  # of which the ids are remembered, 8 MB each in a library of a million
 
 Kept = TypeVar("Kept")
 
@@ -201,6 +205,21 @@ class QuickSnapshot:
         return self._once(
             ("dead", model_id, through_vector_id), lambda: self._dead(model_id, through_vector_id)
         )
+
+    def matching_ids(self, wanted: Filter) -> IdArray:
+        from clipsearch.catalog.matching import matching_ids
+
+        kept: dict[Filter, IdArray] = self._once("matching", dict)
+        if wanted not in kept:
+            if len(kept) == _MAX_FILTERS:
+                kept.clear()
+            kept[wanted] = matching_ids(wanted, lambda *a: self._connection.execute(*a).fetchall())
+        return kept[wanted]
+
+    def saved_query(self, name: str) -> str | None:
+        statement = "SELECT text FROM saved_queries WHERE name = ?"
+        found = self._connection.execute(statement, (name,)).fetchone()
+        return None if found is None else str(found[0])
 
     def vectors_of(self, model_id: int, image_ids: Iterable[int]) -> tuple[IdArray, FloatArray]:
         wanted = np.fromiter(image_ids, dtype=np.int64).tolist()

@@ -23,6 +23,7 @@ from clipsearch.catalog import blobs
 from clipsearch.catalog.conditions import ABSENT, ImageIds, among, below
 from clipsearch.catalog.database import in_words
 from clipsearch.catalog.image_reads import ImageReads, count, images
+from clipsearch.catalog.matching import matching_ids
 from clipsearch.catalog.records import (
     ImageRecord,
     VectorBatch,
@@ -34,6 +35,7 @@ from clipsearch.catalog.tables import (
     VectorRow,
 )
 from clipsearch.errors import CatalogDamaged, CatalogError
+from clipsearch.filters import Filter
 from clipsearch.vectors import FloatArray, HalfArray, IdArray, widened
 
 
@@ -142,6 +144,11 @@ class CatalogReads(ImageReads):
         )
         with self._reading() as connection:
             return connection.execute(statement).scalar_one_or_none() or 0
+
+    def matching_ids(self, wanted: Filter) -> IdArray:
+        """The present images that fulfil all that a filter asks, ascending."""
+        with self._reading() as connection:
+            return matching_ids(wanted, lambda *asked: connection.exec_driver_sql(*asked).all())
 
     def absent_ids(self) -> IdArray:
         """The images that are missing or unreadable, in no order."""

@@ -72,6 +72,14 @@ class ImageRecord:
     ctime_ns: int | None = None  # None: read by a version that did not ask
     unsure_since_ns: int | None = None  # None: another content would show in size or dates
     decoder: str | None = None  # which one could not decode it
+    format: str | None = None  # of the content, in small letters: jpeg, png, ...
+    camera: str | None = None
+    lens: str | None = None
+    latitude: float | None = None  # degrees north
+    longitude: float | None = None  # degrees east
+    orientation: int | None = None  # how EXIF says to turn it, 1 to 8
+    zone: str | None = None  # of taken_at: "+02:00"
+    details: int | None = None  # by which version these were read; None: not at all
 
     @property
     def is_unseen(self) -> bool:
@@ -98,6 +106,15 @@ class Failure:
     @property
     def path(self) -> Path:
         return Path(os.fsdecode(os.path.join(self.folder_path, self.relative_path)))
+
+
+@dataclass(frozen=True, slots=True)
+class SavedQuery:
+    """A query that has a name; `text` is in the query language, `created` ISO 8601, UTC."""
+
+    name: str
+    text: str
+    created: str | None
 
 
 @dataclass(frozen=True, slots=True)

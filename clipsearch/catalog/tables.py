@@ -10,6 +10,7 @@ from sqlalchemy import (
     JSON,
     BigInteger,
     CheckConstraint,
+    Float,
     ForeignKey,
     Index,
     MetaData,
@@ -68,7 +69,8 @@ class ImageRow(Base):
 
     `ctime_ns` is NULL if an older version read the file. `unsure_since_ns` is set while a change
     could hide behind equal dates: since when the file has been seen with these. `decoder` is what
-    could not decode it.
+    could not decode it. `details` says which version read what a camera wrote (see
+    `images/metadata.py`), NULL if none did.
     """
 
     __tablename__ = "images"
@@ -100,6 +102,14 @@ class ImageRow(Base):
     ctime_ns: Mapped[int | None] = mapped_column(BigInteger)
     unsure_since_ns: Mapped[int | None] = mapped_column(BigInteger)
     decoder: Mapped[str | None]
+    format: Mapped[str | None]
+    camera: Mapped[str | None]
+    lens: Mapped[str | None]
+    latitude: Mapped[float | None] = mapped_column(Float)
+    longitude: Mapped[float | None] = mapped_column(Float)
+    orientation: Mapped[int | None]
+    zone: Mapped[str | None]
+    details: Mapped[int | None]
 
 
 class ProblemRow(Base):
@@ -120,6 +130,16 @@ class ForgottenRow(Base):
 
     # Not given by the database: it is the id that the image had.
     image_id: Mapped[int] = mapped_column(primary_key=True, autoincrement=False)
+
+
+class SavedQueryRow(Base):
+    """A query that has a name, in the query language."""
+
+    __tablename__ = "saved_queries"
+
+    name: Mapped[str] = mapped_column(primary_key=True)
+    text: Mapped[str]
+    created: Mapped[str | None]
 
 
 class VectorRow(Base):

@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 STAGES = {
     "scan": "Looking for pictures",
     "encode": "Indexing",
+    "details": "Reading dates, cameras and places",
     "import": "Taking in vectors",
     "merge": "Putting the index together",
 }

@@ -13,28 +13,32 @@ from clipsearch.images.discover import (
     signature,
 )
 from clipsearch.images.fingerprint import HASH_BYTES, content_hash, hash_of
-from clipsearch.images.metadata import taken_at
+from clipsearch.images.header import read_details
+from clipsearch.images.metadata import DETAILS_VERSION, Details, details
 from clipsearch.images.opening import open_picture, read_whole, shown
 from clipsearch.images.thumbnails import thumbnail
 
 __all__ = [
     "DECODER",
+    "DETAILS_VERSION",
     "EXTENSIONS",
     "HASH_BYTES",
     "MAX_PIXELS",
     "DecodedImage",
+    "Details",
     "ImageFile",
     "Signature",
     "Skipped",
     "content_hash",
     "decode",
     "decode_file",
+    "details",
     "discover",
     "hash_of",
     "open_picture",
+    "read_details",
     "read_whole",
     "shown",
     "signature",
-    "taken_at",
     "thumbnail",
 ]

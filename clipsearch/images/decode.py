@@ -6,7 +6,9 @@ Knows nothing of models: how small the picture may be is told to it as `target_p
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import BinaryIO
 
@@ -27,7 +29,7 @@ from PIL import (
 )
 
 from clipsearch.errors import ImageTooLarge, UnreadableImage
-from clipsearch.images.metadata import taken_at
+from clipsearch.images.metadata import Details, details
 from clipsearch.images.opening import open_picture, shown
 from clipsearch.pillow import PILLOW_ERRORS, as_shown, orientation, quiet_pillow, reason
 
@@ -72,7 +74,7 @@ class DecodedImage:
     image: Image.Image
     width: int
     height: int
-    taken_at: str | None  # 'YYYY-MM-DDTHH:MM:SS', local time
+    details: Details
 
 
 def decode(path: Path, target_px: int | None = None, max_pixels: int = MAX_PIXELS) -> DecodedImage:
@@ -91,10 +93,16 @@ def decode_file(
     """As `decode`, from an open, seekable file; `name` is for the message of an error."""
     if target_px is not None and target_px < 1:
         raise ValueError(f"target_px is {target_px}; it must be at least 1")
+    with errors_in_words(name):
+        return _decoded(identify(file, name, max_pixels), name, target_px, max_pixels)
+
+
+@contextmanager
+def errors_in_words(name: str) -> Iterator[None]:
+    """Whatever Pillow raises becomes UnreadableImage or ImageTooLarge; its warnings are dropped."""
     try:
         with quiet_pillow():
-            opened = _identify(file, name, max_pixels)
-            return _decoded(opened, name, target_px, max_pixels)
+            yield
     except Image.DecompressionBombError as error:  # GIF, WebP and TIFF readers check by themselves
         raise ImageTooLarge(
             f"{name} is too large to decode safely ({reason(error)}); make it smaller"
@@ -109,7 +117,9 @@ def decode_file(
         ) from error
 
 
-def _identify(file: BinaryIO, name: str, max_pixels: int) -> ImageFile.ImageFile:
+def identify(file: BinaryIO, name: str, max_pixels: int) -> ImageFile.ImageFile:
+    """Open a picture by its first bytes, and read no further than its reader needs to say how large
+    it is. Raises UnreadableImage, and what Pillow raises."""
     # What Image.open(formats=...) does, without its size check. That check knows only
     # Image.MAX_IMAGE_PIXELS, a variable of the whole process, which is the application's and not
     # ours to change.
@@ -164,11 +174,15 @@ def _decoded(
     is_reduced = opened.size != header_size
     _check_size(opened.size, name, max_pixels)
     _check_size(header_size, name, max(max_pixels, MAX_SCALED_PIXELS))
+    # Pillow turns a TIFF upright while it loads it, and forgets that it did.
+    turned = orientation(opened) if opened.format == "TIFF" else None
     opened.load()
     image = as_shown(opened)  # may be `opened` itself: a copy would double a large one's cost
     width, height = image.size
     if is_reduced:
         width, height = header_size[::-1] if orientation(opened) >= 5 else header_size
-    taken = taken_at(opened)
+    about = details(opened)
+    if turned is not None:
+        about = replace(about, orientation=turned)
     image.info.clear()  # else whoever honours EXIF next would turn it again
-    return DecodedImage(image, width, height, taken)
+    return DecodedImage(image, width, height, about)

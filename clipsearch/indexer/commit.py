@@ -7,13 +7,13 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from itertools import chain
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Literal, cast
 
 import numpy as np
 
-from clipsearch.images import DECODER
+from clipsearch.images import DECODER, DETAILS_VERSION, Details
 from clipsearch.indexer.confirm import Confirmed
 from clipsearch.indexer.pipeline import EncodedBatch, Reading
 from clipsearch.indexer.report import Tally
@@ -33,6 +33,8 @@ if TYPE_CHECKING:
 # Of a thousand equal files each new one would otherwise ask after all the others.
 MAX_TWINS_TRIED = 16
 ROWS_PER_BATCH = 10_000  # of nothing but dates
+
+_DETAILS = (*(field.name for field in fields(Details)), "details")
 
 Outcome = Literal["added", "updated", "moved", "returned", "unchanged"]
 
@@ -246,14 +248,28 @@ def _stat(reading: Reading) -> ImageChanges:
 
 def _facts(reading: Reading, twins: list[ImageRecord]) -> ImageDetails:
     """What is known of the picture, from itself or, if it was not decoded, from an equal one."""
-    source = twins[0] if reading.pixels is None and twins else reading
+    readable: ImageDetails = {"state": "present", "reason": None}
+    if reading.pixels is None and twins:
+        # Of equal ones the one that was read last knows most.
+        twin = max(twins, key=lambda each: each.details or 0)
+        return {**readable, "width": twin.width, "height": twin.height, **_details_of(twin)}
     return {
-        "width": source.width,
-        "height": source.height,
-        "taken_at": source.taken_at,
-        "state": "present",
-        "reason": None,
+        **readable,
+        "width": reading.width,
+        "height": reading.height,
+        **stored_details(reading.details),
     }
+
+
+def stored_details(found: Details | None) -> ImageDetails:
+    """Details as the catalog keeps them, with the version that has read them."""
+    if found is None:
+        return {}
+    return cast("ImageDetails", {**vars(found), "details": DETAILS_VERSION})
+
+
+def _details_of(record: ImageRecord) -> ImageDetails:
+    return cast("ImageDetails", {name: getattr(record, name) for name in _DETAILS})
 
 
 def settle(write: Batch, place: Place) -> int:

@@ -14,7 +14,7 @@ from typing import Protocol
 
 from clipsearch.errors import WorkerError
 from clipsearch.images import shown
-from clipsearch.indexer.frames import Found, WorkerDied
+from clipsearch.indexer.frames import Found, Want, WorkerDied
 from clipsearch.indexer.process import WorkerProcess, cannot_start
 
 _IN_FLIGHT = 2  # files a worker has been told of: one in work, one at hand
@@ -27,7 +27,7 @@ class Job:
     """A file to be read, and where the result is awaited."""
 
     path: Path
-    even_if_known: bool
+    want: Want
     future: Future[Found] = field(default_factory=Future)
     n_deaths: int = 0
     content: Found = field(default_factory=Found)  # what was known of it before the decoding began
@@ -102,7 +102,7 @@ class Feeder:
             if self.process is None:
                 self._set_up(self._launch())
             assert self.process is not None
-            self.process.send(bytes(job.path), job.even_if_known)
+            self.process.send(bytes(job.path), job.want)
             if len(self.sent) == 1:
                 self.process.grant_seconds()
         return bool(self.sent)

@@ -8,25 +8,36 @@ checked in form and never unpickled.
 from __future__ import annotations
 
 import json
+import math
 import pickle
 import struct
 from collections.abc import Callable
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, fields
+from enum import IntEnum
 from typing import IO, Any, Literal, get_args
 
 import numpy as np
 from numpy.typing import NDArray
 
-from clipsearch.images import HASH_BYTES
+from clipsearch.images import HASH_BYTES, Details
 
 Pixels = NDArray[np.uint8]
 Preprocess = Callable[[Any], Pixels]
 Kind = Literal["ready", "failed", "content", "found"]
 
-_REQUEST = struct.Struct("<IB")  # bytes that follow, whether known contents are decoded too
+_REQUEST = struct.Struct("<IB")  # bytes that follow, what is wanted of the file
 _ANSWER = struct.Struct("<II")  # bytes of JSON and of pixels that follow
 _MAX_JSON = 1 << 16
+_DETAILS = {field.name for field in fields(Details)}
 _MAX_TEXT = 1000  # characters of a reason
+
+
+class Want(IntEnum):
+    """What is to be read of a file."""
+
+    PIXELS = 0  # unless its content is known
+    PIXELS_EVEN_IF_KNOWN = 1
+    DETAILS = 2  # from its header alone, which is not hashed
 
 
 class WorkerDied(Exception):
@@ -39,9 +50,10 @@ class Nonsense(WorkerDied):
 
 @dataclass(frozen=True)
 class Setup:
-    """What a worker has to know before the first file. `preprocess` must survive pickling."""
+    """What a worker has to know before the first file. `preprocess` must survive pickling; without
+    one no pixels can be asked for."""
 
-    preprocess: Preprocess
+    preprocess: Preprocess | None
     input_px: int
     max_pixels: int
     memory_mb: int
@@ -65,7 +77,7 @@ class Found:
     pixels: Pixels | None = None
     width: int | None = None
     height: int | None = None
-    taken_at: str | None = None
+    details: Details | None = None
     reason: str | None = None
     vanished: bool = False
 
@@ -79,19 +91,19 @@ class Answer:
     found: Found = Found()
 
 
-def write_request(pipe: IO[bytes], payload: bytes, even_if_known: bool = False) -> None:
+def write_request(pipe: IO[bytes], payload: bytes, want: Want = Want.PIXELS) -> None:
     """One frame to a worker. Raises OSError if there is nobody to read it."""
-    _write_all(pipe, _REQUEST.pack(len(payload), even_if_known) + payload)
+    _write_all(pipe, _REQUEST.pack(len(payload), want) + payload)
 
 
-def read_request(pipe: IO[bytes]) -> tuple[bytes, bool] | None:
+def read_request(pipe: IO[bytes]) -> tuple[bytes, Want] | None:
     """The next frame, None when there will be none."""
     head = pipe.read(_REQUEST.size)
     if len(head) < _REQUEST.size:
         return None
-    length, even_if_known = _REQUEST.unpack(head)
+    length, want = _REQUEST.unpack(head)
     payload = pipe.read(length)
-    return (payload, bool(even_if_known)) if len(payload) == length else None
+    return (payload, Want(want)) if len(payload) == length else None
 
 
 def pack_setup(setup: Setup) -> bytes:
@@ -108,10 +120,14 @@ def unpack_setup(payload: bytes) -> Setup:
 
 def write_answer(pipe: IO[bytes], answer: Answer) -> None:
     """One frame to the parent."""
-    pixels = answer.found.pixels
-    values = asdict(replace(answer.found, pixels=None)) | {"kind": answer.kind}
-    values["content_hash"] = answer.found.content_hash.hex()
-    values["reason"] = answer.found.reason and answer.found.reason[:_MAX_TEXT]
+    found, pixels = answer.found, answer.found.pixels
+    values = {
+        **vars(found),
+        "kind": answer.kind,
+        "content_hash": found.content_hash.hex(),
+        "reason": found.reason and found.reason[:_MAX_TEXT],
+        "details": found.details and vars(found.details),
+    }
     del values["pixels"]
     text = json.dumps(values).encode()
     raw = b"" if pixels is None else np.ascontiguousarray(pixels).data.cast("B")
@@ -140,25 +156,45 @@ def read_answer(pipe: IO[bytes], input_px: int) -> Answer:
 def _checked(values: dict[str, Any], content_hash: bytes, pixels: Pixels | None) -> Found:
     names = ("size", "mtime_ns", "ctime_ns", "read_ns", "width", "height")
     numbers = {name: values[name] for name in names}
-    texts = {name: values[name] for name in ("taken_at", "reason")}
-    for number in numbers.values():
-        if number is not None and (type(number) is not int or abs(number) >= 2**63):
-            raise ValueError
-    for text in texts.values():
-        if text is not None and (not isinstance(text, str) or not text.isprintable()):
-            raise ValueError
+    reason, details = values["reason"], values["details"]
+    if not (all(map(_is_whole, numbers.values())) and _is_text(reason)):
+        raise ValueError
     if len(content_hash) not in (0, HASH_BYTES) or values["kind"] not in get_args(Kind):
         raise ValueError
-    is_whole = pixels is None or (content_hash and None not in numbers.values())
-    if not is_whole or (pixels is not None and texts["reason"] is not None):
+    is_whole = pixels is None or (content_hash and details and None not in numbers.values())
+    if not is_whole or (pixels is not None and reason is not None):
         raise ValueError
     return Found(
         content_hash=content_hash,
         pixels=pixels,
         vanished=values["vanished"] is True,
+        reason=reason,
+        details=None if details is None else _checked_details(details),
         **numbers,
-        **texts,
     )
+
+
+def _checked_details(values: object) -> Details:
+    if not isinstance(values, dict) or values.keys() != _DETAILS:
+        raise ValueError
+    for name, value in values.items():
+        if name == "orientation":
+            is_sane = _is_whole(value)
+        elif name in ("latitude", "longitude"):
+            is_sane = value is None or (type(value) is float and math.isfinite(value))
+        else:
+            is_sane = _is_text(value)
+        if not is_sane:
+            raise ValueError
+    return Details(**values)
+
+
+def _is_whole(value: object) -> bool:
+    return value is None or (type(value) is int and abs(value) < 2**63)
+
+
+def _is_text(value: object) -> bool:
+    return value is None or (isinstance(value, str) and value.isprintable())
 
 
 def _write_all(pipe: IO[bytes], content: bytes | memoryview) -> None:

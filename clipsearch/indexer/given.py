@@ -7,9 +7,12 @@ a row without a content hash has never been looked into, and so is never taken f
 
 from __future__ import annotations
 
+import math
 import os
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
+from datetime import datetime
+from numbers import Real
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -26,7 +29,7 @@ if TYPE_CHECKING:
     from clipsearch.indexer.report import Tally
 
 ROWS_AT_ONCE = 4096  # 4 MB of vectors in one transaction
-DETAILS = ("width", "height", "taken_at")
+_RANGES = {"latitude": (-90, 90), "longitude": (-180, 180), "orientation": (1, 8)}
 
 Metadata = Sequence[Mapping[str, Any]]
 
@@ -206,9 +209,39 @@ class _Writer:
 
 
 def _checked(details: Mapping[str, Any]) -> Mapping[str, Any]:
-    unknown = set(details) - set(DETAILS)
+    from clipsearch.catalog.batch import GIVEN_DETAILS
+
+    unknown = set(details) - set(GIVEN_DETAILS)
     if unknown:
         raise CatalogError(
-            f"{min(unknown)!r} cannot be kept of a picture: what can is {', '.join(DETAILS)}"
+            f"{min(unknown)!r} cannot be kept of a picture: what can is {', '.join(GIVEN_DETAILS)}"
         )
-    return details
+    kept = dict(details)
+    for name, (low, high) in _RANGES.items():
+        value = kept.get(name)
+        if value is None:
+            continue
+        number = float(value) if isinstance(value, Real) else math.nan
+        if not low <= number <= high:
+            raise CatalogError(
+                f"the {name} {value!r} cannot be kept: give a number from {low} to {high}"
+            )
+        kept[name] = int(number) if name == "orientation" else number
+    if kept.get("format") is not None:
+        kept["format"] = str(kept["format"]).lower()
+    if kept.get("taken_at") is not None:
+        kept |= _moment(kept["taken_at"])
+    return kept
+
+
+def _moment(given: object) -> dict[str, str]:
+    """A moment as the catalog compares it, and its zone if it has one."""
+    try:
+        moment = given if isinstance(given, datetime) else datetime.fromisoformat(str(given))
+    except ValueError:
+        raise CatalogError(
+            f"the date {given!r} cannot be kept: write it like 2023-06-01T12:30:00"
+        ) from None
+    written = moment.isoformat(timespec="seconds")
+    taken_at, zone = written[:19], written[19:25]
+    return {"taken_at": taken_at, "zone": zone} if zone else {"taken_at": taken_at}

@@ -14,9 +14,9 @@ from dataclasses import dataclass, field, replace
 from itertools import islice
 from typing import Protocol, Self
 
-from clipsearch.images import DECODER, MAX_PIXELS, Signature, shown
+from clipsearch.images import DECODER, MAX_PIXELS, Details, Signature, shown
 from clipsearch.indexer.encoding import encode_each
-from clipsearch.indexer.frames import Found, Pixels, Preprocess, Setup
+from clipsearch.indexer.frames import Found, Pixels, Preprocess, Setup, Want
 from clipsearch.indexer.limits import Limits
 from clipsearch.indexer.scan import Candidate, Rules
 from clipsearch.indexer.workers import Workers
@@ -70,12 +70,13 @@ class Pace:
         """What decides over files, as the user confirmed or asked."""
         return Rules(self.max_pixels, allow_missing, verify, self.decoder)
 
-    def setup(self, encoder: PixelEncoder, known: frozenset[bytes] = frozenset()) -> Setup:
-        """What decoding workers have to know; contents that are `known` they need not decode."""
+    def setup(self, encoder: PixelEncoder | None, known: frozenset[bytes] = frozenset()) -> Setup:
+        """What decoding workers have to know; contents that are `known` they need not decode.
+        Without an encoder they read details only."""
         limits = self.limits
         return Setup(
-            encoder.preprocess,
-            encoder.input_px,
+            encoder.preprocess if encoder else None,
+            encoder.input_px if encoder else 0,
             self.max_pixels,
             limits.memory_mb,
             limits.cpu_seconds,
@@ -98,7 +99,7 @@ class Reading:
     pixels: Pixels | None = None
     width: int | None = None
     height: int | None = None
-    taken_at: str | None = None
+    details: Details | None = None
     reason: str | None = None
     vanished: bool = False
 
@@ -153,7 +154,7 @@ def _reading(candidate: Candidate, found: Found) -> Reading:
         found.pixels,
         found.width,
         found.height,
-        found.taken_at,
+        found.details,
         found.reason,
         found.vanished,
     )
@@ -180,7 +181,7 @@ def _encoded(
     vectors = dict(known_vectors(usable))
     # The catalog may have lost what the scan counted on.
     again = {
-        n: workers.read(reading.candidate.file.path, even_if_known=True)
+        n: workers.read(reading.candidate.file.path, Want.PIXELS_EVEN_IF_KNOWN)
         for n, reading in enumerate(readings)
         if reading.pixels is None and reading.reason is None
         if reading.content_hash not in vectors
@@ -203,4 +204,4 @@ def _without_failure(reading: Reading, failures: Mapping[bytes, str]) -> Reading
         return reading
     why = failures[reading.content_hash]
     reason = f"{shown(reading.candidate.file.path.name)} {why}"
-    return replace(reading, pixels=None, width=None, height=None, taken_at=None, reason=reason)
+    return replace(reading, pixels=None, width=None, height=None, details=None, reason=reason)

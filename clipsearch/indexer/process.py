@@ -15,7 +15,14 @@ from contextlib import suppress
 from typing import IO
 
 from clipsearch.errors import WorkerError
-from clipsearch.indexer.frames import Answer, Nonsense, WorkerDied, read_answer, write_request
+from clipsearch.indexer.frames import (
+    Answer,
+    Nonsense,
+    Want,
+    WorkerDied,
+    read_answer,
+    write_request,
+)
 from clipsearch.indexer.limits import Limits
 
 # Not multiprocessing: that runs the caller's own script a second time. First of all SIGINT, because
@@ -74,10 +81,10 @@ class WorkerProcess:
                 f"({answer.found.reason}): make it a function of a module that can be imported"
             )
 
-    def send(self, payload: bytes, even_if_known: bool = False) -> None:
+    def send(self, payload: bytes, want: Want = Want.PIXELS) -> None:
         """Give it one more thing to do. Should it be dead, `receive` will say so."""
         with suppress(OSError):
-            write_request(self._requests, payload, even_if_known)
+            write_request(self._requests, payload, want)
 
     def receive(self) -> Answer:
         """What it says next. Raises WorkerDied."""

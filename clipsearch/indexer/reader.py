@@ -19,11 +19,12 @@ from clipsearch.images import (
     decode_file,
     hash_of,
     open_picture,
+    read_details,
     read_whole,
     shown,
     signature,
 )
-from clipsearch.indexer.frames import Found, Setup
+from clipsearch.indexer.frames import Found, Setup, Want
 from clipsearch.pillow import PILLOW_ERRORS, quiet_pillow, reason
 
 Tell = Callable[[Found], None]
@@ -37,22 +38,24 @@ class FileReader:
     def __init__(self, setup: Setup, tell: Tell) -> None:
         self.setup, self.tell = setup, tell
 
-    def __call__(self, path: Path, even_if_known: bool = False) -> Found:
+    def __call__(self, path: Path, want: Want = Want.PIXELS) -> Found:
         """Read a file, and once more if it changes meanwhile."""
-        known = frozenset[bytes]() if even_if_known else self.setup.known
         for _ in range(2):
-            found, is_settled = self._read(path, known)
+            found, is_settled = self._read(path, want)
             if is_settled:
                 return found
         reason = "the file changed while it was read"
         return replace(found, content_hash=b"", pixels=None, reason=reason)
 
-    def _read(self, path: Path, known: frozenset[bytes]) -> tuple[Found, bool]:
+    def _read(self, path: Path, want: Want) -> tuple[Found, bool]:
         seen = Found(read_ns=time.time_ns())
         try:
             before = signature(os.stat(path))
             seen = replace(seen, **asdict(before))
-            found = self._content(path, seen, known)
+            if want is Want.DETAILS:
+                found = self._header(path, seen)
+            else:
+                found = self._content(path, seen, want)
             # By the path: another file may have taken its place.
             return found, signature(os.stat(path)) == before
         except (FileNotFoundError, NotADirectoryError):
@@ -64,7 +67,12 @@ class FileReader:
                 return replace(seen, reason=VANISHED, vanished=True), True
             return replace(seen, reason=str(error)), True
 
-    def _content(self, path: Path, seen: Found, known: frozenset[bytes]) -> Found:
+    def _header(self, path: Path, seen: Found) -> Found:
+        with open_picture(path) as file:
+            name = shown(path.name)
+            return replace(seen, details=read_details(file, name, self.setup.max_pixels))
+
+    def _content(self, path: Path, seen: Found, want: Want) -> Found:
         size = seen.size or 0
         if size > self.setup.file_bytes:
             # Its content is recorded all the same, so that it is not taken up again for nothing.
@@ -72,7 +80,7 @@ class FileReader:
         with open_picture(path) as file:
             content = read_whole(file, size, shown(path.name))
         found = replace(seen, content_hash=hash_of(content))
-        if found.content_hash in known:
+        if want is Want.PIXELS and found.content_hash in self.setup.known:
             return found
         self.tell(found)
         try:
@@ -86,6 +94,7 @@ class FileReader:
 
     def _decoded(self, content: io.BytesIO, path: Path, found: Found) -> Found:
         setup = self.setup
+        assert setup.preprocess is not None, "pixels are asked for where none can be made"
         decoded = decode_file(content, shown(path.name), setup.input_px, setup.max_pixels)
         try:
             with quiet_pillow():
@@ -100,7 +109,7 @@ class FileReader:
             pixels=pixels,
             width=decoded.width,
             height=decoded.height,
-            taken_at=decoded.taken_at,
+            details=decoded.details,
         )
 
     def _too_much(self, path: Path) -> str:

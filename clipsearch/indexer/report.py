@@ -27,7 +27,7 @@ class Progress:
     While it merges, they are vectors that the new index file has.
     """
 
-    stage: Literal["scan", "encode", "merge", "import"]
+    stage: Literal["scan", "encode", "details", "merge", "import"]
     n_done: int
     n_total: int
     n_skipped: int
@@ -100,6 +100,12 @@ class Tally:
         seconds, n_skipped = now - self.started, len(self.skipped)
         told = Progress("encode", self.n_done, n_total, n_skipped, seconds, rate, left)
         self.on_progress(told)
+
+    def tell_details(self, n_done: int, n_total: int) -> None:
+        if self.on_progress is not None:
+            seconds = time.monotonic() - self.started
+            told = Progress("details", n_done, n_total, len(self.skipped), seconds, 0.0, None)
+            self.on_progress(told)
 
     def tell_taken_in(self, n_done: int) -> None:
         if self.on_progress is not None:

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Self
 from clipsearch.indexer.caution import refuse_losses
 from clipsearch.indexer.commit import Committer
 from clipsearch.indexer.confirm import confirm
+from clipsearch.indexer.details import fill_in
 from clipsearch.indexer.pipeline import Pace, PixelEncoder, encoded_batches
 from clipsearch.indexer.report import Tally
 from clipsearch.indexer.scan import (
@@ -66,8 +67,10 @@ def apply_scans(
             engines = engines or Engines.start(load_encoder, pace, len(candidates), stack)
             engines.workers.begin(pace.setup(engines.encoder, known))
             _encode(candidates, committer, engines, pace.batch_size)
-    # At the end, because until everything was read a file that is gone may have moved.
-    committer.finish()
+        # At the end, because until everything was read a file that is gone may have moved.
+        committer.finish()
+        undescribed = [image_id for each in scans for image_id in each.undescribed]
+        fill_in(undescribed, committer, pace, engines.workers if engines else None)
 
 
 @dataclass(frozen=True)

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 from clipsearch.errors import FolderError
 from clipsearch.images import (
     DECODER,
+    DETAILS_VERSION,
     MAX_PIXELS,
     ImageFile,
     Signature,
@@ -87,6 +88,7 @@ class FolderScan:
     gone: list[ImageRecord] = field(default_factory=list)  # known, and certainly not there now
     problems: dict[bytes, str] = field(default_factory=dict)  # by path, relative to the root
     times: dict[int, FileTimes] = field(default_factory=dict)  # to be filled in, by image id
+    undescribed: list[int] = field(default_factory=list)  # ids, whose details an older one read
 
     def known_contents(self) -> Iterator[bytes]:
         """Contents that need no decoding if they turn up: those of moved files."""
@@ -146,6 +148,8 @@ def scan(
     for file, record in side_by_side(_files(place, on_problem), known(place, catalog)):
         found.n_known += record is not None and _can_be_missed(file, record)
         if file is not None:
+            if record is not None and lacks_details(record):
+                found.undescribed.append(record.image_id)
             is_stripped = record is not None and record.image_id in without_vector
             _sort_in(found, Candidate(file, place, record, is_stripped), tally, rules)
             if found.n_files % FILES_PER_MESSAGE == 0:
@@ -196,6 +200,13 @@ def known(place: Place, catalog: Catalog) -> Iterator[tuple[bytes, ImageRecord]]
         return
     inner = (_known_inside(root, place.root, catalog) for root in place.inner)
     yield from heapq.merge(*inner, key=lambda each: each[0])
+
+
+def lacks_details(record: ImageRecord) -> bool:
+    """Whether its picture was looked into by a version that read fewer details of it."""
+    return (
+        not record.is_unseen and record.reason is None and (record.details or 0) < DETAILS_VERSION
+    )
 
 
 def without_vector(place: Place, catalog: Catalog, model_id: int) -> frozenset[int]:

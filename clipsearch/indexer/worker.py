@@ -52,9 +52,9 @@ def serve(requests: IO[bytes], answers: IO[bytes], setup: Setup) -> None:
     """Answer each request in turn."""
     read = FileReader(setup, lambda found: write_answer(answers, Answer("content", found)))
     while (request := read_request(requests)) is not None:
-        path, even_if_known = request
+        path, want = request
         grant_seconds(setup.cpu_seconds)
-        write_answer(answers, Answer("found", read(Path(os.fsdecode(path)), even_if_known)))
+        write_answer(answers, Answer("found", read(Path(os.fsdecode(path)), want)))
 
 
 def _own_pipes() -> tuple[IO[bytes], IO[bytes]]:

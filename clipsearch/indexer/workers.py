@@ -16,7 +16,7 @@ from typing import Self
 
 from clipsearch.errors import WorkerError
 from clipsearch.indexer.feeder import Feeder, Job
-from clipsearch.indexer.frames import Found, Setup, pack_setup
+from clipsearch.indexer.frames import Found, Setup, Want, pack_setup
 from clipsearch.indexer.limits import Limits
 from clipsearch.indexer.process import WorkerProcess
 
@@ -59,12 +59,12 @@ class Workers:
             ) from error
         self._begun.set()
 
-    def read(self, path: Path, even_if_known: bool = False) -> Future[Found]:
-        """Read a file; known contents are only decoded `even_if_known`.
+    def read(self, path: Path, want: Want = Want.PIXELS) -> Future[Found]:
+        """Read what is wanted of a file.
 
         Raises WorkerError, here or from the future, if no worker can be started.
         """
-        job = Job(path, even_if_known)
+        job = Job(path, want)
         with self._lock:
             if self._failure is not None:
                 raise self._failure

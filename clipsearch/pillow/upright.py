@@ -54,13 +54,12 @@ def orientation(image: Image.Image) -> int:
     return value if isinstance(value, int) and 1 <= value <= 8 else 1
 
 
-def exif_tag(image: Image.Image, tag: int, ifd: int | None = None) -> object:
-    """The value of a tag, None where there is none or EXIF is damaged."""
-    # Pillow parses tags when they are asked for, so any of these three steps can meet the damage.
+def exif_tag(image: Image.Image, tag: int) -> object:
+    """The value of a tag of the first table, None where there is none or EXIF is damaged."""
+    # Pillow parses tags when they are asked for, so either of these steps can meet the damage.
     try:
         with quiet_pillow():
-            exif = image.getexif()
-            value: object = exif.get(tag) if ifd is None else exif.get_ifd(ifd).get(tag)
+            value: object = image.getexif().get(tag)
     except PILLOW_ERRORS:
         return None
     return value

@@ -27,13 +27,13 @@ NEXT = """
 import sqlalchemy as sa
 from alembic import op
 
-revision, down_revision, branch_labels, depends_on = "0003", "0002", None, None
+revision, down_revision, branch_labels, depends_on = "0004", "0003", None, None
 
 
 def upgrade():
     counting = {{"sqlite_autoincrement": True}}
     with op.batch_alter_table("images", table_kwargs={kwargs}) as table:
-        table.add_column(sa.Column("camera", sa.String()))
+        table.add_column(sa.Column("rating", sa.String()))
         table.alter_column("size", nullable=True)
     {more}
 """
@@ -50,8 +50,8 @@ def filled(path, add):
 def next_schema(folder: Path, more: str = "", kwargs: str = "counting") -> Schema:
     """A version after this one, which changes the images by rebuilding their table."""
     scripts = shutil.copytree(current_schema().scripts, folder / "50% more")
-    (scripts / "versions" / "0003_next.py").write_text(NEXT.format(more=more, kwargs=kwargs))
-    return Schema((*current_schema().revisions, "0003"), scripts)
+    (scripts / "versions" / "0004_next.py").write_text(NEXT.format(more=more, kwargs=kwargs))
+    return Schema((*current_schema().revisions, "0004"), scripts)
 
 
 def prepare_file(path: Path, schema: Schema) -> None:
@@ -111,7 +111,7 @@ def test_a_newer_catalog_is_refused_and_not_a_byte_changes(filled):
     ask(filled, "UPDATE alembic_version SET version_num = '0099'")
     before = contents(filled.parent)
     for create in (False, True):
-        with pytest.raises(CatalogTooNew, match=r"newer version .* 0099, .* 0002.*upgrade"):
+        with pytest.raises(CatalogTooNew, match=r"newer version .* 0099, .* 0003.*upgrade"):
             Catalog.open(filled, create=create)
     assert contents(filled.parent) == before
 
@@ -150,13 +150,13 @@ def test_a_damaged_catalog_is_refused_in_a_sentence(filled):
 def test_an_older_catalog_is_migrated_after_a_copy_was_made(filled, tmp_path):
     before = ask(filled, "SELECT * FROM images")
     prepare_file(filled, next_schema(tmp_path))
-    assert ask(filled, "SELECT version_num FROM alembic_version") == [("0003",)]
+    assert ask(filled, "SELECT version_num FROM alembic_version") == [("0004",)]
     assert ask(filled, "SELECT * FROM images") == [(*row, None) for row in before]
     assert sorted(contents(filled.parent)) == [
         "catalog.sqlite3",
-        "catalog.sqlite3.before-0003",
+        "catalog.sqlite3.before-0004",
     ]
-    with Catalog.open(filled.with_name("catalog.sqlite3.before-0003")) as copy:
+    with Catalog.open(filled.with_name("catalog.sqlite3.before-0004")) as copy:
         assert [record.relative_path for record in copy.images(1)] == [b"a.jpg"]
     with pytest.raises(CatalogTooNew):
         Catalog.open(filled)
@@ -216,7 +216,7 @@ def test_a_schema_that_never_was_is_damage_and_not_a_newer_version(filled, said)
 def test_a_revision_without_a_script_is_said(filled):
     schema = current_schema()
     with pytest.raises(CatalogError, match=r"migrations in .* cannot be run"):
-        prepare_file(filled, Schema((*schema.revisions, "0003"), schema.scripts))
+        prepare_file(filled, Schema((*schema.revisions, "0004"), schema.scripts))
 
 
 def run_python(program: str, *arguments: object, folder: Path) -> subprocess.Popen[str]:
@@ -256,7 +256,7 @@ def installed(folder: Path) -> Path:
     """A copy of the package as an installation lays it out, without its migrations."""
     package = folder / "clipsearch"
     shutil.copytree(ROOT / "clipsearch" / "catalog", package / "catalog")
-    for name in ("errors.py", "vectors.py"):
+    for name in ("errors.py", "filters.py", "vectors.py"):
         shutil.copy(ROOT / "clipsearch" / name, package)
     (package / "__init__.py").touch()
     return package
@@ -292,6 +292,6 @@ def test_a_library_of_the_first_schema_is_migrated_without_losing_anything(tmp_p
         (record,) = catalog.images(1)
         assert (record.image_id, record.ctime_ns, record.unsure_since_ns) == (7, None, None)
         assert catalog.failures() == [] and catalog.forgotten_count() == 0
-    assert ask(path, "SELECT version_num FROM alembic_version") == [("0002",)]
-    before["images"] = [(*row, None, None, None) for row in before["images"]]
+    assert ask(path, "SELECT version_num FROM alembic_version") == [("0003",)]
+    before["images"] = [(*row, *11 * (None,)) for row in before["images"]]
     assert before == {table: ask(path, f"SELECT * FROM {table}") for table in tables}

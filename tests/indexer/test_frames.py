@@ -4,17 +4,21 @@ from __future__ import annotations
 
 import io
 import json
+import math
 import pickle
 import struct
+from dataclasses import asdict
 from typing import Any
 
 import numpy as np
 import pytest
 
+from clipsearch.images import Details
 from clipsearch.indexer.frames import (
     Answer,
     Found,
     Nonsense,
+    Want,
     WorkerDied,
     read_answer,
     read_request,
@@ -24,6 +28,8 @@ from clipsearch.indexer.frames import (
 
 PX = 4
 DIGEST = bytes(range(16))
+DETAILS = Details("jpeg", "2023-06-01T12:30:00", "+02:00", "X100", None, 48.5, -2.0, 6)
+EMPTY: dict[str, Any] = asdict(Details())
 VALUES: dict[str, Any] = {
     "kind": "found",
     "size": 1,
@@ -33,7 +39,7 @@ VALUES: dict[str, Any] = {
     "content_hash": DIGEST.hex(),
     "width": 3,
     "height": 4,
-    "taken_at": None,
+    "details": EMPTY,
     "reason": None,
     "vanished": False,
 }
@@ -56,10 +62,10 @@ def frame(values: Any, pixels: bytes = b"") -> bytes:
 
 def test_pixels_and_facts_arrive_whole() -> None:
     pixels = np.arange(PX * PX * 3, dtype=np.uint8).reshape(PX, PX, 3)
-    found = Found(5, -6, 9, 10, DIGEST, pixels, 7, 8, "2023-06-01T12:30:00")
+    found = Found(5, -6, 9, 10, DIGEST, pixels, 7, 8, DETAILS)
     answer = heard(written(Answer("found", found)))
     assert answer.found.pixels is not None and np.array_equal(answer.found.pixels, pixels)
-    assert (answer.kind, answer.found.taken_at) == ("found", "2023-06-01T12:30:00")
+    assert (answer.kind, answer.found.details) == ("found", DETAILS)
     assert (answer.found.size, answer.found.mtime_ns) == (5, -6)
     assert (answer.found.ctime_ns, answer.found.read_ns) == (9, 10)
     assert answer.found.content_hash == DIGEST
@@ -73,10 +79,10 @@ def test_a_reason_arrives_and_an_endless_one_is_cut() -> None:
 def test_requests_arrive_in_order_until_the_pipe_ends() -> None:
     pipe = io.BytesIO()
     write_request(pipe, b"/a\xff\n.jpg")
-    write_request(pipe, b"", even_if_known=True)
+    write_request(pipe, b"", want=Want.PIXELS_EVEN_IF_KNOWN)
     pipe.seek(0)
-    assert read_request(pipe) == (b"/a\xff\n.jpg", False)
-    assert read_request(pipe) == (b"", True)
+    assert read_request(pipe) == (b"/a\xff\n.jpg", Want.PIXELS)
+    assert read_request(pipe) == (b"", Want.PIXELS_EVEN_IF_KNOWN)
     assert read_request(pipe) is None
 
 
@@ -102,7 +108,14 @@ def test_an_answer_that_is_cut_off_is_a_death() -> None:
         {"height": 1.5},
         {"reason": 5},
         {"reason": "\x1b[31m"},
-        {"taken_at": ["2023"]},
+        {"details": {"taken_at": "2023"}},
+        {"details": list(EMPTY)},
+        {"details": {**EMPTY, "taken_at": ["2023"]}},
+        {"details": {**EMPTY, "camera": "\x1b[31m"}},
+        {"details": {**EMPTY, "latitude": 1}},
+        {"details": {**EMPTY, "longitude": math.inf}},
+        {"details": {**EMPTY, "orientation": True}},
+        {"details": {**EMPTY, "more": None}},
     ],
     ids=str,
 )
@@ -111,7 +124,9 @@ def test_what_no_worker_says_is_nonsense(change: dict[str, Any]) -> None:
         heard(frame(VALUES | change))
 
 
-@pytest.mark.parametrize("change", [{"content_hash": ""}, {"width": None}, {"reason": "bad"}])
+@pytest.mark.parametrize(
+    "change", [{"content_hash": ""}, {"width": None}, {"details": None}, {"reason": "bad"}]
+)
 def test_pixels_without_their_facts_are_nonsense(change: dict[str, Any]) -> None:
     with pytest.raises(Nonsense):
         heard(frame(VALUES | change, bytes(3 * PX * PX)))

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import hashlib
 import json
+from datetime import datetime
 from pathlib import Path
 
 import numpy as np
 import pytest
 
+from clipsearch.catalog import Catalog
 from clipsearch.errors import CatalogError, FolderError, MissingExtra, ModelMismatch
+from clipsearch.filters import Filter
 from clipsearch.indexer.given import ROWS_AT_ONCE, ImportReport, common_folder
 from clipsearch.library import Library
 from clipsearch.vectors import FloatArray, normalise
@@ -241,3 +244,47 @@ def test_another_model_leaves_what_it_cannot_encode_missing_until_it_is_imported
     assert library.check().is_clean and len(library.query("red", k=9)) == 1
     assert library.add_vectors([photos / "away.jpg"], some_vectors(1)).updated == 1
     assert library.check().is_clean and len(library.query("red", k=9)) == 2
+
+
+def test_what_is_known_of_given_pictures_is_kept(library: Library) -> None:
+    described = [
+        {
+            "width": 30,
+            "height": 20,
+            "taken_at": "2023-06-01 12:30:00+02:00",
+            "camera": "X100V \udcff",
+            "lens": "XF 23mm",
+            "latitude": np.float32(48.5),
+            "longitude": -2,
+            "orientation": 6,
+            "format": "JPEG",
+        },
+        {"taken_at": datetime(2020, 1, 2, 3, 4, 5, 6), "zone": "+01:00"},
+        {"camera": None, "latitude": None},
+    ]
+    library.add_vectors(names(3), some_vectors(3), described)
+    with Catalog.open(library.path / "catalog.sqlite3") as catalog:
+        a, b, c = sorted(catalog.images(1), key=lambda record: record.image_id)
+        assert catalog.matching_ids(Filter(cameras=("x100",), after="2023")).tolist() == [1]
+    assert (a.taken_at, a.zone) == ("2023-06-01T12:30:00", "+02:00")
+    assert (a.camera, a.lens, a.format) == ("X100V \\udcff", "XF 23mm", "jpeg")
+    assert (a.latitude, a.longitude, a.orientation) == (48.5, -2.0, 6)
+    assert (b.taken_at, b.zone) == ("2020-01-02T03:04:05", "+01:00")
+    assert (c.camera, c.latitude, c.details) == (None, None, None)
+
+
+@pytest.mark.parametrize(
+    ("detail", "said"),
+    [
+        ({"rating": 5}, "'rating' cannot be kept"),
+        ({"latitude": 90.5}, "latitude 90.5 cannot be kept: give a number from -90 to 90"),
+        ({"longitude": "2"}, "longitude '2' cannot be kept"),
+        ({"orientation": float("nan")}, "orientation nan cannot be kept"),
+        ({"taken_at": "yesterday"}, "date 'yesterday' cannot be kept: write it like"),
+    ],
+)
+def test_details_that_make_no_sense_are_refused(
+    library: Library, detail: dict[str, object], said: str
+) -> None:
+    with pytest.raises(CatalogError, match=said):
+        library.add_vectors(names(1), some_vectors(1), [detail])

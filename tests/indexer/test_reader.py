@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from clipsearch.images import Signature, content_hash, signature
-from clipsearch.indexer.frames import Found, Setup
+from clipsearch.indexer.frames import Found, Setup, Want
 from clipsearch.indexer.reader import FileReader
 from tests.conftest import Paint
 from tests.indexer.hostile import RAISE, HostileEncoder
@@ -20,8 +20,8 @@ from tests.indexer.hostile import RAISE, HostileEncoder
 SETUP = Setup(HostileEncoder().preprocess, 8, 10**6, 512, 30, 1 << 20)
 
 
-def read(path: Path, setup: Setup = SETUP, even_if_known: bool = False) -> Found:
-    return FileReader(setup, lambda _: None)(path, even_if_known)
+def read(path: Path, setup: Setup = SETUP, want: Want = Want.PIXELS) -> Found:
+    return FileReader(setup, lambda _: None)(path, want)
 
 
 def test_a_picture_becomes_pixels_and_facts(paint: Paint) -> None:
@@ -39,13 +39,13 @@ def test_known_contents_are_not_decoded_unless_it_is_asked_for(paint: Paint) -> 
     setup = replace(SETUP, known=frozenset([content_hash(path)]))
     known = read(path, setup)
     assert (known.content_hash, known.pixels, known.reason) == (content_hash(path), None, None)
-    assert read(path, setup, even_if_known=True).pixels is not None
+    assert read(path, setup, want=Want.PIXELS_EVEN_IF_KNOWN).pixels is not None
 
 
 def test_the_content_is_told_before_it_is_decoded(paint: Paint) -> None:
     told: list[Found] = []
     found = FileReader(SETUP, told.append)(paint("red.png"))
-    assert told == [replace(found, pixels=None, width=None, height=None)]
+    assert told == [replace(found, pixels=None, width=None, height=None, details=None)]
 
 
 def test_a_file_that_vanished_needs_no_record(tmp_path: Path) -> None:

@@ -25,6 +25,16 @@ MODELS = (
     ModelRecord("other", "cd" * 32, 6, {"size": 48}, "gelu", "bfloat16", bundle_path=b"/m\xff"),
 )
 NAMES = (b"a.jpg", b"deep/er/b.png", b"not utf-8 \xff\xfe.jpg", b"line\nbreak.jpg", b"-dash.jpg")
+SHOT = {
+    "format": "jpeg",
+    "camera": "Canon EOS 5D",
+    "lens": "EF50mm f/1.8",
+    "latitude": 48.5,
+    "longitude": -2.25,
+    "orientation": 6,
+    "zone": "+02:00",
+    "details": 1,
+}
 
 
 def make(path: Path) -> None:
@@ -52,6 +62,7 @@ def fill(batch: Batch) -> None:
             "taken_at": "2020-02-02T12:00:00" if n else None,
             "ctime_ns": 10**18 + n if n else None,
             "unsure_since_ns": 10**18 if n == 1 else None,
+            **(SHOT if n == 2 else {}),
         }
         image_id = batch.add_image(root.folder_id, name, 100 + n, 10**18 + n, digest, **details)
         ids.append(image_id)
@@ -66,6 +77,7 @@ def fill(batch: Batch) -> None:
     gone = batch.add_image(2, b"was bad.jpg", 5, 6, b"i" * 16, state="unreadable", reason="cut off")
     batch.mark_missing([ids[3], ids[7], gone])
     batch.set_problems(1, b"", {b"pipe.jpg": "not a regular file", b"\xff/": "cannot be read"})
+    batch.save_query("beach", "sand + sea - people")
     batch.forget([batch.add_image(2, b"forgotten.jpg", 5, 6, b"j" * 16)])
 
 
