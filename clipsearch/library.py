@@ -1,8 +1,7 @@
 """A library on disk, behind one object with a method per command.
 
-In: folders, words, pictures. Out: reports and hits. The only place that builds engines and joins
-them; each is loaded when it is needed, so that looking at a library loads no model.
-"""
+In: folders, words, pictures. Out: reports and hits. The only place that builds and joins engines;
+each is loaded when it is needed, so that looking at a library loads no model."""
 
 from __future__ import annotations
 
@@ -21,10 +20,11 @@ from clipsearch.indexer.report import IndexReport, OnProgress, Progress, Skipped
 from clipsearch.library_catalog import LibraryCatalog
 from clipsearch.library_model import LibraryModel, OnDownload
 from clipsearch.probes import ImageProbe
-from clipsearch.query.answer import answer
+from clipsearch.query.answer import Question, answer
 from clipsearch.query.base import BaseFiles
 from clipsearch.query.given import as_query
 from clipsearch.query.hits import Hit, Hits
+from clipsearch.query.prompt_vectors import PromptVectors
 from clipsearch.query.search import Space
 from clipsearch.query.status import FolderStatus, Status, library_status
 from clipsearch.query.vector import image_vector, probed_images, query_vector
@@ -83,6 +83,7 @@ class Library:
         self._models = LibraryModel(self.path, self.settings, model, encoder, on_download)
         self._catalog = LibraryCatalog(self.path)
         self._files = BaseFiles(self.path / INDEX_FOLDER, self.settings.cache_dir / "verified")
+        self._prompts = PromptVectors(self.settings.cache_dir / "prompts")
         try:
             if not create and self._catalog.quick() is None:
                 self._opened()
@@ -247,14 +248,16 @@ class Library:
             return Hits((), query)
         is_picture = [isinstance(part, ImageProbe) for part in query.probes]
         leave_out = probed_images(query, self._opened()) if any(is_picture) else None
-        vector = query_vector(query, self._loaded(for_probes=True), self.settings.max_pixels)
+        encoder = self._loaded(for_probes=True)
+        vector = query_vector(query, encoder, self.settings.max_pixels)
+        prompts = self._prompts.of(encoder)
         if not self._files.is_loaded:
             self._models.rest()  # one question alone never needs model and index at a time
         with (self._catalog.quick() or self._opened()).snapshot() as state:
             if state.model() == model:
                 base = None if wanted.exact else self._files.base(state, model)
                 space = Space(state, model.model_id, base)
-                return answer(query, vector, space, wanted, leave_out)
+                return answer(Question(query, vector, space, prompts, leave_out), wanted)
         return self.query(probe, k, **options)  # the library has changed its model meanwhile
 
     def status(self) -> Status:

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
         ImageState,
         ModelRecord,
         VectorBatch,
+        VectorSample,
     )
 
 __all__ = [
@@ -39,6 +40,7 @@ __all__ = [
     "QuickCatalog",
     "Snapshot",
     "VectorBatch",
+    "VectorSample",
 ]
 
 _HOMES = {
@@ -57,6 +59,7 @@ _HOMES = {
     "QuickCatalog": "quick",
     "Snapshot": "reads",
     "VectorBatch": "records",
+    "VectorSample": "records",
 }
 
 
