@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
@@ -53,6 +54,15 @@ class Ordinary:
     prompts: FloatArray
     n_pictures: int
 
+    @cached_property
+    def from_prompts(self) -> tuple[float, float, float]:
+        """The scores that prompts get in the library: their level, the deviation about it within
+        one prompt, and that of the levels of prompts."""
+        common = (self.prompts @ self.sample.T).astype(np.float64)  # [p, s]
+        level, deviation = _usual(common)
+        spread = float(np.median(np.abs(common.mean(axis=1) - level))) * 1.48
+        return level, deviation, spread
+
 
 @dataclass(frozen=True)
 class Asked:
@@ -95,7 +105,7 @@ def standing(asked: Asked, vectors: FloatArray, scores: Numbers, ordinary: Ordin
     sample, prompts = ordinary.sample.astype(np.float64), ordinary.prompts.astype(np.float64)
     vector = asked.vector
     if asked.is_words:
-        mean, deviation = _of_words(vector, sample, prompts)
+        mean, deviation = _of_words(sample @ vector, *ordinary.from_prompts)
         row_means, row_deviations = _moments(wide @ prompts.T)
         from_library = (scores - mean) / deviation
         from_prompts = (scores - row_means) / row_deviations
@@ -103,7 +113,7 @@ def standing(asked: Asked, vectors: FloatArray, scores: Numbers, ordinary: Ordin
         return standing
     is_like_words = float(np.mean(prompts @ vector)) > float(np.mean(sample @ vector))
     others = prompts if is_like_words else sample
-    usual = _usual(prompts @ sample.T) if is_like_words else _BETWEEN_PICTURES
+    usual = ordinary.from_prompts[:2] if is_like_words else _BETWEEN_PICTURES
     mean, deviation = _blended(sample @ vector, *usual)
     row_means, row_deviations = _rows(wide @ others.T, *usual)
     level = _blended((sample @ others.T).ravel(), *usual)[0]
@@ -135,7 +145,7 @@ def floor_of(
 
 
 def confidences(standing: Numbers, floor: Floor) -> Numbers:
-    """0 to 1, MATCH where it is just enough. Rounded, so that the order of a sum decides nothing."""
+    """0 to 1, MATCH where it is just enough. Rounded, so that no order of summing decides."""
     above = standing - floor.enough
     is_whole = standing >= floor.whole
     above = np.where(is_whole, above, np.minimum(above, standing - floor.whole))
@@ -157,12 +167,11 @@ def _enough(odds: Numbers | float, margin: float) -> Numbers:
     return enough
 
 
-def _of_words(vector: FloatArray, sample: Numbers, prompts: Numbers) -> tuple[float, float]:
+def _of_words(
+    scores: Numbers, level: float, deviation: float, spread: float
+) -> tuple[float, float]:
     """Mean and deviation of the scores that words get where nobody means them."""
-    common = prompts @ sample.T  # [p, s]
-    level, deviation = _usual(common)
-    spread = float(np.median(np.abs(common.mean(axis=1) - level))) * 1.48
-    mean, own_deviation = _blended(sample @ vector, level, deviation)
+    mean, own_deviation = _blended(scores, level, deviation)
     # A question whose scores are all high is one that most of the library answers.
     return min(mean, level + 2 * spread), min(own_deviation, 1.5 * deviation)
 
