@@ -22,12 +22,12 @@ KINDS = ("a name", "a number of them", "two things", "a caption")
 COLOUR = "a colour of a thing"
 # What mini was never taught, and what nobody was.
 UNKNOWN = """
-a photosynthesis diagram, democracy, jazz, a quarterly report, philosophy, inflation,
-an archipelago, gothic architecture, a carburettor, my grandmother, a lecture, quantum physics, bureaucracy,
-a spreadsheet, a tax form, nostalgia, a chandelier, an escalator, a vineyard, a stethoscope,
-a trampoline, parquet, a lighthouse keeper, a bulldozer, ravioli, a trombone player, a cello,
-a hovercraft, a mortgage, an x-ray, a zeppelin, granite, a submarine, wallpaper, a scaffold,
-an orchestra, a turbine, a barcode, a passport, a cathedral
+a photosynthesis diagram, democracy, jazz, a quarterly report, philosophy, inflation, an
+archipelago, gothic architecture, a carburettor, my grandmother, a lecture, quantum physics,
+bureaucracy, a spreadsheet, a tax form, nostalgia, a chandelier, an escalator, a vineyard, a
+stethoscope, a trampoline, parquet, a lighthouse keeper, a bulldozer, ravioli, a trombone
+player, a cello, a hovercraft, a mortgage, an x-ray, a zeppelin, granite, a submarine,
+wallpaper, a scaffold, an orchestra, a turbine, a barcode, a passport, a cathedral
 """
 GIBBERISH_SEED = 8
 
@@ -89,7 +89,8 @@ class Question:
 def questions(collection: Collection, names: Sequence[str], seed: int = 0) -> list[Question]:
     """As many for what is there as for what is not, and then those that are counted apart.
 
-    `names` may be asked for. What is not there shares no word with what is, but for the related names.
+    `names` may be asked for. What is not there shares no word with what is, but for names that
+    are related.
     """
     random = np.random.default_rng(seed)
     shown = {thing["name"] for entry in collection.entries for thing in entry["things"]}

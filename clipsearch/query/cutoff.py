@@ -63,6 +63,12 @@ class Ordinary:
         spread = float(np.median(np.abs(common.mean(axis=1) - level))) * 1.48
         return level, deviation, spread
 
+    @cached_property
+    def between_pictures(self) -> float:
+        """The level of the scores that the library's pictures get from each other."""
+        common = (self.sample @ self.sample.T).astype(np.float64)
+        return _blended(common.ravel(), *_BETWEEN_PICTURES)[0]
+
 
 @dataclass(frozen=True)
 class Asked:
@@ -116,7 +122,7 @@ def standing(asked: Asked, vectors: FloatArray, scores: Numbers, ordinary: Ordin
     usual = ordinary.from_prompts[:2] if is_like_words else _BETWEEN_PICTURES
     mean, deviation = _blended(sample @ vector, *usual)
     row_means, row_deviations = _rows(wide @ others.T, *usual)
-    level = _blended((sample @ others.T).ravel(), *usual)[0]
+    level = usual[0] if is_like_words else ordinary.between_pictures
     excess = scores - mean - (row_means - level)
     return excess / np.sqrt(deviation * row_deviations)
 
