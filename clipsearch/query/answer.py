@@ -94,12 +94,16 @@ class _Judge:
         self._ordinary = Ordinary(sample.vectors, question.prompts(), sample.n_vectors)
         self._asked = Asked.of(question.query, question.vector)
         self._first = self._standing(first)
+        self._known = {hit.image_id: at for at, hit in enumerate(first)}
 
     def judged(self, hits: Sequence[Hit]) -> list[Hit]:
         """The same hits with their confidence."""
         if not hits:
             return []
-        sure = confidences(self._standing(hits), self._floor)
+        places = [self._known.get(hit.image_id, -1) for hit in hits]
+        is_known = min(places) >= 0
+        stands = self._first[places] if is_known else self._standing(hits)
+        sure = confidences(stands, self._floor)
         return [replace(hit, confidence=float(c)) for hit, c in zip(hits, sure, strict=True)]
 
     @cached_property

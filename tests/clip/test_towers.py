@@ -31,7 +31,7 @@ def test_every_token_before_the_end_counts(tmp_path: Path) -> None:
     weights = MappedWeights(write_bundle(tmp_path / "tiny") / "model.safetensors")
     end = VIT.text.vocab_size - 1
     whole = towers.text_features(weights, VIT, [[end - 1, 5, end]])
-    assert whole.shape == (16,) and whole.dtype == np.float32
+    assert whole.shape == (1, 16) and whole.dtype == np.float32
     assert not np.allclose(whole, towers.text_features(weights, VIT, [[end - 1, 6, end]]))
 
 
