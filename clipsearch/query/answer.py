@@ -7,7 +7,7 @@ cutoff and the order; knows nothing of models.
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
@@ -39,32 +39,32 @@ SAMPLE_SIZE = 512
 class Question:
     """What is searched for, and where.
 
-    `vector` is of unit length, `[dim]`; `prompts` gives the vectors `[p, dim]` of prompts that ask
-    for anything; the images to `leave_out` are no hits.
+    `vector` is of unit length, `[dim]`; `prompts` `[p, dim]` are those of prompts that ask for
+    anything; the images to `leave_out` are no hits.
     """
 
     query: Query
     vector: FloatArray
     space: Space
-    prompts: Callable[[], FloatArray]
+    prompts: FloatArray
     leave_out: IdArray | None = None
 
 
 def answer(question: Question, wanted: Wanted) -> Hits:
     """The best hits from `wanted.offset` on, each with its confidence."""
     allowed = _allowed(question)
-    search_again = _Ranking(question, allowed)
+    ranking = _Ranking(question, allowed)
     n_wanted = wanted.offset + wanted.k
     first = _Ranking(question, None).best(STEP)
     if not first:
         return Hits((), question.query)
     judge = _Judge(question, first)
     if wanted.only_matches:
-        found = _matches(search_again, judge, n_wanted)
+        found = _matches(ranking, judge, n_wanted)
     elif allowed is None and n_wanted <= len(first):
         found = judge.judged(first[:n_wanted])
     else:
-        found = judge.judged(search_again.best(n_wanted))
+        found = judge.judged(ranking.best(n_wanted))
     page = found[wanted.offset : n_wanted]
     if wanted.min_score is not None:
         page = [hit for hit in page if hit.score >= wanted.min_score]
@@ -91,7 +91,7 @@ class _Judge:
         """`first` are the STEP best hits of the whole library."""
         self._question = question
         sample = question.space.catalog.vector_sample(question.space.model_id, SAMPLE_SIZE)
-        self._ordinary = Ordinary(sample.vectors, question.prompts(), sample.n_vectors)
+        self._ordinary = Ordinary(sample.vectors, question.prompts, sample.n_vectors)
         self._asked = Asked.of(question.query, question.vector)
         self._first = self._standing(first)
         self._known = {hit.image_id: at for at, hit in enumerate(first)}
