@@ -237,8 +237,7 @@ class Library:
         A probe is text in the query language, a Path, a PIL image, a vector `[dim]`, a Query, or a
         sequence of these, which count alike (strings alone: as the words of a command line).
         Picture files of the question are left out of the answer; their copies are not. What can
-        be given by name says `query.wanted.QueryOptions`.
-        Raises QueryError if it makes no sense, NoLibrary if nothing was ever indexed here.
+        be given by name says `query.wanted.QueryOptions`. Raises QueryError, NoLibrary.
         """
         wanted, model = Wanted.of(k, options), self._model()
         if model is None:
@@ -246,8 +245,8 @@ class Library:
         query = as_query(probe, lambda image: image_vector(image, self._loaded(for_probes=True)))
         if model is None:
             return Hits((), query)
-        is_picture = [isinstance(part, ImageProbe) for part in query.probes]
-        leave_out = probed_images(query, self._opened()) if any(is_picture) else None
+        has_picture = any(isinstance(part, ImageProbe) for part in query.probes)
+        leave_out = probed_images(query, self._opened()) if has_picture else None
         encoder = self._loaded(for_probes=True)
         vector = query_vector(query, encoder, self.settings.max_pixels)
         prompts = self._prompts.of(encoder)

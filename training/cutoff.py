@@ -17,7 +17,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from clipsearch.clip.download import ModelCache
+from clipsearch.clip.cache import ModelCache
 from clipsearch.clip.lite import LiteEncoder
 from clipsearch.probes import Query, TextProbe
 from clipsearch.query.answer import SAMPLE_SIZE
@@ -135,8 +135,8 @@ def report(asking: Asking, kinds: Sequence[str]) -> str:
     ]
     lines += ["|---|---|---|---|---|---|"]
     groups: dict[tuple[str, bool], list[int]] = defaultdict(list)
-    for at, question in enumerate(asking.questions):
-        groups[question.kind, question.is_there].append(at)
+    for position, question in enumerate(asking.questions):
+        groups[question.kind, question.is_there].append(position)
     for (kind, is_there), at in groups.items():
         mine, right = shown[at], asking.right[at]
         cells = [f"{kind}{'' if is_there else ', not there'}", f"{len(at)}"]
