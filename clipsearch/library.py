@@ -1,8 +1,7 @@
 """A library on disk, behind one object with a method per command.
 
-In: folders, words, pictures. Out: reports and hits. The only place that builds engines and joins
-them; each is loaded when it is needed, so that looking at a library loads no model.
-"""
+In: folders, words, pictures. Out: reports and hits. The only place that builds and joins engines;
+each is loaded when it is needed, so that looking at a library loads no model."""
 
 from __future__ import annotations
 
@@ -25,6 +24,7 @@ from clipsearch.library_queries import NamedQueries
 from clipsearch.query.asking import Asking
 from clipsearch.query.base import BaseFiles
 from clipsearch.query.hits import Hit, Hits
+from clipsearch.query.prompt_vectors import PromptVectors
 from clipsearch.query.status import FolderStatus, Status, library_status
 from clipsearch.query.wanted import QueryOptions
 from clipsearch.settings import Settings
@@ -81,6 +81,14 @@ class Library(NamedQueries):
         self._models = LibraryModel(self.path, self.settings, model, encoder, on_download)
         self._catalog = LibraryCatalog(self.path)
         self._files = BaseFiles(self.path / INDEX_FOLDER, self.settings.cache_dir / "verified")
+        self._asking = Asking(
+            self._catalog,
+            self._files,
+            partial(self._loaded, for_probes=True),
+            self._models.rest,
+            PromptVectors(self.settings.cache_dir / "prompts"),
+            self.settings,
+        )
         try:
             if not create and self._catalog.quick() is None:
                 self._opened()
@@ -236,9 +244,7 @@ class Library(NamedQueries):
         are not. What can be given by name says `query.wanted.QueryOptions`.
         Raises QueryError if it makes no sense, NoLibrary if nothing was ever indexed here.
         """
-        encoder = partial(self._loaded, for_probes=True)
-        asking = Asking(self._catalog, self._files, encoder, self._models.rest, self.settings)
-        return asking.hits(probe, k, options)
+        return self._asking.hits(probe, k, options)
 
     def status(self) -> Status:
         """What the library holds. Loads no model."""

@@ -92,7 +92,8 @@ def test_an_image_in_memory_can_be_looked_for(painted: Library) -> None:
 
 def test_a_vector_of_any_length_can_be_looked_for(painted: Library) -> None:
     vector = 7 * ColourEncoder().encode_texts(["green"])[0]
-    assert painted.query(vector, k=2) == painted.query("green", k=2)
+    as_words, as_vector = painted.query("green", k=2), painted.query(vector, k=2)
+    assert [(hit.path, hit.score) for hit in as_vector] == [(h.path, h.score) for h in as_words]
 
 
 def test_probes_of_all_kinds_add_up(painted: Library, photos: Path) -> None:

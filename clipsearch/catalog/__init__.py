@@ -22,6 +22,7 @@ if TYPE_CHECKING:
         ModelRecord,
         SavedQuery,
         VectorBatch,
+        VectorSample,
     )
 
 __all__ = [
@@ -41,6 +42,7 @@ __all__ = [
     "SavedQuery",
     "Snapshot",
     "VectorBatch",
+    "VectorSample",
 ]
 
 _HOMES = {
@@ -60,6 +62,7 @@ _HOMES = {
     "SavedQuery": "records",
     "Snapshot": "reads",
     "VectorBatch": "records",
+    "VectorSample": "records",
 }
 
 

@@ -160,6 +160,15 @@ class ImageReads(ABC):
         """Where the images with these ids are; unknown ids are left out."""
         return {image_id: record.path for image_id, record in self.records(image_ids).items()}
 
+    def dates_of(self, image_ids: ImageIds) -> dict[int, str]:
+        """When the images with these ids were taken, by the camera's clock; those without a date
+        are left out."""
+        dated = select(ImageRow.image_id, ImageRow.taken_at).where(
+            among(ImageRow.image_id, image_ids), ImageRow.taken_at.is_not(None)
+        )
+        with self._reading() as connection:
+            return {row[0]: str(row[1]) for row in connection.execute(dated)}
+
     def images_at(
         self, folder_id: int, relative_paths: Sequence[bytes]
     ) -> dict[bytes, ImageRecord]:

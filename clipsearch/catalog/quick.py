@@ -27,7 +27,8 @@ from clipsearch.catalog.connecting import (
     meaning,
     not_text,
 )
-from clipsearch.catalog.records import ModelRecord, VectorBatch
+from clipsearch.catalog.records import ModelRecord, VectorBatch, VectorSample
+from clipsearch.catalog.sampling import vector_sample
 from clipsearch.errors import CatalogDamaged, CatalogError
 from clipsearch.vectors import FloatArray, IdArray, distinct, widened
 
@@ -57,6 +58,8 @@ _BATCHES = f"""SELECT image_id, vector, crc32, vector_id FROM vectors
 _VECTORS = """SELECT image_id, vector, crc32 FROM vectors WHERE vector_id IN (
     SELECT vector_id FROM vectors
     WHERE model_id = :model AND image_id IN (SELECT value FROM json_each(:ids)))"""
+_DATES = """SELECT image_id, taken_at FROM images
+    WHERE taken_at IS NOT NULL AND image_id IN (SELECT value FROM json_each(:ids))"""
 _PATHS = """SELECT image_id, path, relative_path FROM images CROSS JOIN folders USING (folder_id)
     WHERE image_id IN (SELECT value FROM json_each(:ids))"""
 
@@ -264,6 +267,19 @@ class QuickSnapshot:
             image_id: Path(os.fsdecode(os.path.join(folder, relative)))
             for image_id, folder, relative in self._connection.execute(_PATHS, given)
         }
+
+    def dates_of(self, image_ids: Iterable[int]) -> dict[int, str]:
+        given = {"ids": json.dumps([int(image_id) for image_id in image_ids])}
+        return dict(self._connection.execute(_DATES, given).fetchall())
+
+    def vector_sample(self, model_id: int, size: int) -> VectorSample:
+        """Read once for all queries."""
+
+        def ask() -> VectorSample:
+            dimension = self._once(("dimension", model_id), lambda: self._dimension(model_id))
+            return vector_sample(self._connection.execute, model_id, dimension, size)
+
+        return self._once(("sample", model_id, size), ask)
 
     def _once(self, key: object, ask: Callable[[], Kept]) -> Kept:
         if key not in self._facts:

@@ -27,7 +27,9 @@ from clipsearch.catalog.matching import matching_ids
 from clipsearch.catalog.records import (
     ImageRecord,
     VectorBatch,
+    VectorSample,
 )
+from clipsearch.catalog.sampling import vector_sample
 from clipsearch.catalog.tables import (
     ForgottenRow,
     ImageRow,
@@ -124,6 +126,18 @@ class CatalogReads(ImageReads):
                     image_ids=np.array([row[0] for row in rows], dtype=np.int64),
                     vectors=_unpack(connection, rows, dimension),
                 )
+
+    def vector_sample(self, model_id: int, size: int) -> VectorSample:
+        """Sound vectors of up to `size` present images from all over the library, the same ones
+        for as long as it stays as it is; all of them where there are no more."""
+        with self._reading() as connection:
+            dimension = dimension_of(connection, model_id)
+            return vector_sample(
+                lambda statement, given: connection.execute(text(statement), given),
+                model_id,
+                dimension,
+                size,
+            )
 
     def revision(self) -> int:
         """The highest vector_id that was ever given, even if its vector is gone: it only grows."""

@@ -149,3 +149,11 @@ class VectorBatch:
         """Those that are not newer than a revision."""
         n = int(np.searchsorted(self.vector_ids, vector_id, side="right"))
         return VectorBatch(self.vector_ids[:n], self.image_ids[:n], self.vectors[:n])
+
+
+@dataclass(frozen=True)
+class VectorSample:
+    """Vectors `[n, dim]` from all over a library, and about how many it has."""
+
+    vectors: FloatArray
+    n_vectors: int

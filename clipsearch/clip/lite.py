@@ -6,7 +6,7 @@ are a matter for Encoder.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -25,6 +25,10 @@ from clipsearch.vectors import FloatArray, normalise
 
 if TYPE_CHECKING:
     from clipsearch.clip.encoder import Encoder
+
+# A probe's vector is the same to the last digit, whatever stands beside it in the query.
+FEW_TEXTS = 16
+TEXTS_AT_ONCE = 48
 
 
 def is_lite_enough(device: str | None, precision: str | None) -> bool:
@@ -99,19 +103,25 @@ class LiteEncoder(BundledModel):
         config = self._manifest.config
         # The end token is the largest id; after it there is only padding.
         cut = [row[: int(row.argmax()) + 1].tolist() for row in self._tokens(texts)]
-        return self._each(lambda one: text_features(self._weights, config, one), cut)
+        if len(cut) <= FEW_TEXTS:
+            return self._each(lambda one: text_features(self._weights, config, [one])[0], cut)
+        # Reading the weights takes the time, so many texts share it.
+        groups = [cut[at : at + TEXTS_AT_ONCE] for at in range(0, len(cut), TEXTS_AT_ONCE)]
+        return self._unit(text_features(self._weights, config, group) for group in groups)
 
     def rest(self) -> None:
         """Give back the memory that the weights take; the next probe brings it back."""
         self._weights.rest()
 
     def _each(self, encode: Callable[[Any], FloatArray], probes: Sequence[Any]) -> FloatArray:
-        features = np.empty((len(probes), self.dimension), dtype=np.float32)
-        with np.errstate(over="ignore", invalid="ignore"):  # what comes of it is looked at below
-            for row, probe in zip(features, probes, strict=True):
-                row[:] = encode(probe)
+        return self._unit(encode(probe)[None] for probe in probes)
+
+    def _unit(self, parts: Iterable[FloatArray]) -> FloatArray:
+        """Features `[n, dimension]` in parts → unit vectors. Raises BrokenCheckpoint."""
+        nothing = np.empty((0, self.dimension), dtype=np.float32)
         try:
-            return normalise(features)
+            with np.errstate(over="ignore", invalid="ignore"):  # normalise looks at what comes
+                return normalise(np.concatenate([nothing, *parts]))
         except ValueError as error:
             raise BrokenCheckpoint(
                 f"the model {self.model_name} gives no usable vector: its weights in {self.folder}"

@@ -1,8 +1,8 @@
-"""The transformer towers in numpy: one text or one picture → its features, in float32.
+"""The transformer towers in numpy: a few texts or one picture → features, in float32.
 
-In: token ids `[T]` or normalised pixels `[3, n, n]`, and mapped weights. Out: `[embed]`, not
-normalised. The same arithmetic as text.py and vision.py, which are the ones to train and to batch;
-knows nothing of torch.
+In: token ids or normalised pixels `[3, n, n]`, and mapped weights. Out: `[n, embed]` or `[embed]`,
+not normalised. The same arithmetic as text.py and vision.py, which are the ones to train; knows
+nothing of torch.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import NDArray
 
 from clipsearch.clip.config import Activation, ClipConfig, TextConfig, VisionConfig
 from clipsearch.clip.mapped import MappedWeights
@@ -26,22 +27,29 @@ class Stack:
     prefix: str
     sizes: VisionConfig | TextConfig
     activation: Activation
-    is_causal: bool
+    is_hidden: NDArray[np.bool_] | None = None  # [T, T]: what each row does not attend to
 
 
-def text_features(weights: MappedWeights, config: ClipConfig, tokens: Sequence[int]) -> FloatArray:
-    """Token ids `[T]` from start to end token, without padding → `[embed]`.
+def text_features(
+    weights: MappedWeights, config: ClipConfig, texts: Sequence[Sequence[int]]
+) -> FloatArray:
+    """n times the token ids from start to end token, without padding → `[n, embed]`.
 
     The end token has seen all others and none sees what comes after it: nothing else is computed.
+    The texts stand one behind the other, T tokens in all, so that the weights are read once.
     """
     text = config.text
     width = text.width
+    lengths = [len(tokens) for tokens in texts]
+    tokens = [token for each in texts for token in each]
+    places = [place for length in lengths for place in range(length)]
     x = weights.rows("token_embedding.weight", tokens, text.vocab_size, width)
-    x = x + weights.rows(
-        "positional_embedding", range(len(tokens)), text.context_length, width
-    )  # [T, width]
-    stack = Stack("transformer", text, config.activation, is_causal=True)
-    pooled = _pooled(x, -1, stack, weights)
+    x = x + weights.rows("positional_embedding", places, text.context_length, width)  # [T, width]
+    owner = np.repeat(np.arange(len(texts)), lengths)
+    is_later = np.triu(np.ones((len(tokens), len(tokens)), dtype=bool), k=1)
+    is_hidden = is_later | (owner[:, None] != owner[None])
+    stack = Stack("transformer", text, config.activation, is_hidden)
+    pooled = _pooled(x, np.cumsum(lengths) - 1, stack, weights)  # [n, width]
     projection = weights.array("text_projection", width, config.embed_dim)
     return _layer_norm(pooled, "ln_final", weights) @ projection
 
@@ -59,56 +67,52 @@ def image_features(weights: MappedWeights, config: ClipConfig, pixels: FloatArra
     x = np.vstack([first[None], patches.reshape(grid * grid, -1) @ kernels.T])
     x = x + weights.array("visual.positional_embedding", grid * grid + 1, width)
     x = _layer_norm(x, "visual.ln_pre", weights)
-    stack = Stack("visual.transformer", vision, config.activation, is_causal=False)
-    pooled = _pooled(x, 0, stack, weights)
+    stack = Stack("visual.transformer", vision, config.activation)
+    pooled = _pooled(x, np.array([0]), stack, weights)[0]
     projection = weights.array("visual.proj", width, config.embed_dim)
     return _layer_norm(pooled, "visual.ln_post", weights) @ projection
 
 
-def _pooled(x: FloatArray, row: int, stack: Stack, weights: MappedWeights) -> FloatArray:
-    """All blocks over `[T, width]`, and of the last one only the row that is asked for: `[width]`.
-
-    The row of a causal tower must be the last: it sees all of them, so it needs no mask.
-    """
+def _pooled(
+    x: FloatArray, rows: NDArray[np.int64], stack: Stack, weights: MappedWeights
+) -> FloatArray:
+    """All blocks over `[T, width]`, and of the last one only the rows asked for: `[R, width]`."""
     n_layers = stack.sizes.layers
     assert isinstance(n_layers, int)
+    every = np.arange(len(x))
     for layer in range(n_layers - 1):
-        x = _block(x, x, f"{stack.prefix}.resblocks.{layer}", stack, weights)
-    last = f"{stack.prefix}.resblocks.{n_layers - 1}"
-    pooled: FloatArray = _block(x, x[row][None], last, stack, weights)[0]
-    return pooled
+        x = _block(x, every, f"{stack.prefix}.resblocks.{layer}", stack, weights)
+    return _block(x, rows, f"{stack.prefix}.resblocks.{n_layers - 1}", stack, weights)
 
 
 def _block(
-    x: FloatArray, rows: FloatArray, name: str, stack: Stack, weights: MappedWeights
+    x: FloatArray, rows: NDArray[np.int64], name: str, stack: Stack, weights: MappedWeights
 ) -> FloatArray:
-    """Attention of some rows `[R, width]` to all of `[T, width]`, then the MLP: `[R, width]`."""
+    """Attention of some rows to all of `[T, width]`, then the MLP: `[R, width]`."""
     normed = _layer_norm(x, f"{name}.ln_1", weights)
-    asking = normed if rows is x else _layer_norm(rows, f"{name}.ln_1", weights)
-    rows = rows + _attention(normed, asking, f"{name}.attn", stack, weights)
-    inner = _layer_norm(rows, f"{name}.ln_2", weights)
+    asking = x[rows] + _attention(normed, rows, f"{name}.attn", stack, weights)
+    inner = _layer_norm(asking, f"{name}.ln_2", weights)
     hidden = _linear(inner, f"{name}.mlp.c_fc", weights, stack.sizes.n_hidden)
     hidden = _quick_gelu(hidden) if stack.activation == "quick_gelu" else _gelu(hidden)
-    return rows + _linear(hidden, f"{name}.mlp.c_proj", weights, stack.sizes.width)
+    return asking + _linear(hidden, f"{name}.mlp.c_proj", weights, stack.sizes.width)
 
 
 def _attention(
-    x: FloatArray, asking: FloatArray, name: str, stack: Stack, weights: MappedWeights
+    x: FloatArray, rows: NDArray[np.int64], name: str, stack: Stack, weights: MappedWeights
 ) -> FloatArray:
     width, heads = stack.sizes.width, stack.sizes.n_heads
     projections = weights.array(f"{name}.in_proj_weight", 3 * width, width)  # rows: q, k, v
     biases = weights.array(f"{name}.in_proj_bias", 3 * width)
-    query = asking @ projections[:width].T + biases[:width]
+    query = x[rows] @ projections[:width].T + biases[:width]
     keys_values = x @ projections[width:].T + biases[width:]
     q, k, v = (
         part.reshape(len(part), heads, width // heads).transpose(1, 0, 2)  # [heads, rows, channels]
         for part in (query, keys_values[:, :width], keys_values[:, width:])
     )
     scores = q @ k.transpose(0, 2, 1) * np.float32((width // heads) ** -0.5)  # [heads, R, T]
-    if stack.is_causal and len(asking) > 1:
-        is_later = np.triu(np.ones((len(x), len(x)), dtype=bool), k=1)
-        scores = np.where(is_later, np.float32(-np.inf), scores)
-    attended = (_softmax(scores) @ v).transpose(1, 0, 2).reshape(len(asking), width)
+    if stack.is_hidden is not None:
+        scores = np.where(stack.is_hidden[rows], np.float32(-np.inf), scores)
+    attended = (_softmax(scores) @ v).transpose(1, 0, 2).reshape(len(rows), width)
     return _linear(attended, f"{name}.out_proj", weights, width)
 
 

@@ -10,13 +10,14 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from clipsearch.query.answer import answer
+from clipsearch.query.answer import Question, answer
 from clipsearch.query.base import BaseFiles
 from clipsearch.query.given import as_query
 from clipsearch.query.hits import Hits
 from clipsearch.query.known import CatalogAccess, look_up
+from clipsearch.query.prompt_vectors import NamedEncoder, PromptVectors
 from clipsearch.query.search import Space
-from clipsearch.query.vector import ProbeEncoder, image_vector, query_vector
+from clipsearch.query.vector import image_vector, query_vector
 from clipsearch.query.wanted import QueryOptions, Wanted
 from clipsearch.settings import Settings
 
@@ -30,8 +31,9 @@ class Asking:
 
     catalog: CatalogAccess
     files: BaseFiles
-    encoder: Callable[[], ProbeEncoder]
+    encoder: Callable[[], NamedEncoder]
     rest: Callable[[], None]
+    prompts: PromptVectors
     settings: Settings
 
     def hits(self, probe: Any, k: int, options: QueryOptions) -> Hits:
@@ -44,13 +46,15 @@ class Asking:
             return Hits((), query)
         known = look_up(query, model.model_id, self.catalog)
         composed = query_vector(known, self.encoder(), self.settings)
+        prompts = self.prompts.of(self.encoder())
         if not self.files.is_loaded:
             self.rest()  # one question alone never needs model and index at a time
         with self.catalog.snapshot() as state:
             if state.model() == model:
                 base = None if wanted.exact else self.files.base(state, model)
                 space = Space(state, model.model_id, base)
-                found = answer(known.query, composed.vector, space, wanted, known.leave_out)
+                question = Question(known.query, composed.vector, space, prompts, known.leave_out)
+                found = answer(question, wanted)
                 found.notes += composed.notes
                 return found
         return self.hits(probe, k, options)  # the library has changed its model meanwhile

@@ -57,6 +57,11 @@ def check(catalog: Catalog, asked: QuickCatalog) -> None:
             assert state.model() == catalog.model() and state.uuid == catalog.uuid
             assert state.revision() == catalog.revision()
             assert state.paths_of(every) == catalog.paths_of(every)
+            assert state.dates_of(every) == catalog.dates_of(every)
+            for size in (1, 3, 1000):
+                sample, same = state.vector_sample(1, size), catalog.vector_sample(1, size)
+                assert np.array_equal(sample.vectors, same.vectors)
+                assert sample.n_vectors == same.n_vectors
             assert sorted(state.absent_ids()) == sorted(catalog.absent_ids())
             for after in (0, 3, catalog.revision()):
                 assert state.dead_ids(1, after).tolist() == catalog.dead_ids(1, after).tolist()

@@ -30,6 +30,16 @@ def test_activations_are_torchs_and_finite_far_out(ours: object, theirs: object)
 def test_every_token_before_the_end_counts(tmp_path: Path) -> None:
     weights = MappedWeights(write_bundle(tmp_path / "tiny") / "model.safetensors")
     end = VIT.text.vocab_size - 1
-    whole = towers.text_features(weights, VIT, [end - 1, 5, end])
-    assert whole.shape == (16,) and whole.dtype == np.float32
-    assert not np.allclose(whole, towers.text_features(weights, VIT, [end - 1, 6, end]))
+    whole = towers.text_features(weights, VIT, [[end - 1, 5, end]])
+    assert whole.shape == (1, 16) and whole.dtype == np.float32
+    assert not np.allclose(whole, towers.text_features(weights, VIT, [[end - 1, 6, end]]))
+
+
+def test_many_texts_at_once_have_the_features_of_each_alone(tmp_path: Path) -> None:
+    weights = MappedWeights(write_bundle(tmp_path / "tiny") / "model.safetensors")
+    end = VIT.text.vocab_size - 1
+    texts = [[end - 1, *range(1, 1 + length), end] for length in (1, 3, 2, 3)]
+    together = towers.text_features(weights, VIT, texts)
+    alone = [towers.text_features(weights, VIT, [text])[0] for text in texts]
+    assert np.allclose(together, alone, atol=1e-6)
+    assert not np.allclose(alone[0], alone[1])
