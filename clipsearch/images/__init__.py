@@ -15,7 +15,7 @@ from clipsearch.images.discover import (
 from clipsearch.images.fingerprint import HASH_BYTES, content_hash, hash_of
 from clipsearch.images.metadata import taken_at
 from clipsearch.images.opening import open_picture, read_whole, shown
-from clipsearch.images.thumbnails import thumbnail
+from clipsearch.images.thumbnails import small_picture, thumbnail
 
 __all__ = [
     "DECODER",
@@ -35,6 +35,7 @@ __all__ = [
     "read_whole",
     "shown",
     "signature",
+    "small_picture",
     "taken_at",
     "thumbnail",
 ]
