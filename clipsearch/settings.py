@@ -21,6 +21,10 @@ APP = "clipsearch"
 LIBRARY_FOLDER = ".clipsearch"
 MIN_DECODE_MEMORY = 128  # megabytes; Python, numpy and Pillow take about 50
 PRECISIONS = ("float32", "bfloat16", "float16")
+_SURROUNDINGS = (
+    *("TERM", "TERM_PROGRAM", "LC_TERMINAL", "COLORTERM", "KITTY_WINDOW_ID", "TMUX", "STY"),
+    *("DISPLAY", "WAYLAND_DISPLAY"),
+)
 _TRUE = ("1", "true", "yes", "on")
 _FALSE = ("0", "false", "no", "off")
 
@@ -83,6 +87,17 @@ class Settings:
             if (folder / LIBRARY_FOLDER).is_dir():
                 return folder / LIBRARY_FOLDER
         return platformdirs.user_data_path(APP, appauthor=False) / "library"
+
+
+def history_path() -> Path:
+    """Where the prompt keeps what was asked there."""
+    return platformdirs.user_data_path(APP, appauthor=False) / "history"
+
+
+def surroundings(environ: Mapping[str, str] | None = None) -> dict[str, str]:
+    """What terminal and desktop say of themselves: the variables of _SURROUNDINGS that are set."""
+    environ = os.environ if environ is None else environ
+    return {name: environ[name] for name in _SURROUNDINGS if environ.get(name)}
 
 
 def config_path() -> Path:

@@ -93,14 +93,20 @@ def test_the_readme_explains_every_exit_code(code: ExitCode) -> None:
     assert re.search(rf"^\| {int(code)} \|", README, re.MULTILINE)
 
 
+HELP = re.compile(r"<!-- help: clipsearch (.*?) -->\n```text\n(.*?)```", re.DOTALL)
+
+
+@pytest.mark.parametrize(("call", "shown"), HELP.findall(README), ids=lambda each: each[:20])
 def test_the_readme_holds_the_help_as_it_is(
-    monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+    monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str], call: str, shown: str
 ) -> None:
     monkeypatch.setenv("COLUMNS", "80")
-    main(["--help"])
-    shown = re.search(r"<!-- help: clipsearch --help -->\n```text\n(.*?)```", README, re.DOTALL)
-    assert shown
-    assert shown.group(1).strip() == capfd.readouterr().out.strip()
+    main(call.split())
+    assert shown.strip() == capfd.readouterr().out.strip()
+
+
+def test_the_readme_holds_the_help_of_all_and_of_query() -> None:
+    assert {call for call, _ in HELP.findall(README)} >= {"--help", "query --help"}
 
 
 def test_the_changelog_knows_this_version() -> None:

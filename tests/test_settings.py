@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from clipsearch.errors import SettingsError
-from clipsearch.settings import Settings
+from clipsearch.settings import Settings, history_path, surroundings
 
 
 @pytest.fixture
@@ -132,3 +132,12 @@ def test_a_mirror_is_an_address_on_the_web(config: Path) -> None:
         Settings.load(environ=environ, config_file=config).model_url
         == environ["CLIPSEARCH_MODEL_URL"]
     )
+
+
+def test_surroundings_are_the_variables_that_terminals_and_desktops_set() -> None:
+    environ = {"TERM": "xterm", "TMUX": "", "PATH": "/bin", "DISPLAY": ":0"}
+    assert surroundings(environ) == {"TERM": "xterm", "DISPLAY": ":0"}
+
+
+def test_the_history_lies_in_the_users_own_data() -> None:
+    assert history_path().parent == Settings().library_path(Path("/")).parent

@@ -15,10 +15,12 @@ from clipsearch.cli import render
 from clipsearch.cli.check import check, with_share
 from clipsearch.cli.demo import demo
 from clipsearch.cli.forget import forget
+from clipsearch.cli.help import SectionedCommand
 from clipsearch.cli.imports import take_in
 from clipsearch.cli.index import index
 from clipsearch.cli.models import models
 from clipsearch.cli.options import ExitCode
+from clipsearch.cli.queries import queries
 from clipsearch.cli.query import query
 from clipsearch.cli.repair import backup, repair
 from clipsearch.cli.status import errors, status
@@ -37,8 +39,9 @@ app = typer.Typer(
     rich_markup_mode=None,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-for command in (index, query, status, errors, forget, check, repair, backup, demo):
-    app.command(command.__name__, epilog=EPILOG if command is query else None)(command)
+for command in (index, queries, status, errors, forget, check, repair, backup, demo):
+    app.command(command.__name__)(command)
+app.command("query", epilog=EPILOG, cls=SectionedCommand)(query)
 app.command("import")(take_in)
 app.add_typer(models, name="models")
 

@@ -10,6 +10,7 @@ import typer
 
 from clipsearch.cli import render
 from clipsearch.cli.options import ExitCode, JsonOption, LibraryOption, given_share
+from clipsearch.paths import printable
 
 if TYPE_CHECKING:
     from clipsearch.care.report import CheckReport
@@ -59,7 +60,7 @@ def with_share(arguments: Sequence[str]) -> list[str]:
 def show(found: CheckReport) -> None:
     for finding in found.findings:
         where = "" if finding.where in finding.what else f"{finding.where}: "
-        render.text(render.printable(f"{finding.kind}: {where}{finding.what}"))
+        render.text(printable(f"{finding.kind}: {where}{finding.what}"))
     if found.n_found > len(found.findings):
         render.text(f"and {found.n_found - len(found.findings):,} more")
     for remedy, n_findings in Counter(f.remedy for f in found.findings).items():

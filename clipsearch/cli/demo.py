@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from clipsearch.cli import render
-from clipsearch.cli.options import ExitCode, JsonOption, LibraryOption, given_path
+from clipsearch.cli.options import ExitCode, JsonOption, LibraryOption, given_sheet
 from clipsearch.errors import FolderError
 
 if TYPE_CHECKING:
@@ -55,9 +55,9 @@ def demo(
         Path,
         typer.Option(
             "--sheet",
-            metavar="FILE.html",
-            parser=given_path,
-            help="Where to write the contact sheet.",
+            metavar="FILE",
+            parser=given_sheet,
+            help="Where to write the contact sheet, .html or .png.",
         ),
     ] = Path("clipsearch-demo.html"),
     library: LibraryOption = None,
@@ -129,14 +129,14 @@ def row(hit: Hit, captions: Mapping[str, str]) -> tuple[str, str, str]:
 
 def to_json(shown: Sequence[Shown], sheet: Path) -> dict[str, object]:
     queries = [
-        {"query": str(one.probe), "model": MODEL, "hits": [*map(render.hit_fields, one.hits)]}
+        {"query": str(one.probe), "model": MODEL, "hits": [hit.to_dict() for hit in one.hits]}
         for one in shown
     ]
     return {"queries": queries, "sheet": sheet.absolute()}
 
 
 def write_page(file: Path, shown: Sequence[Shown], captions: Mapping[str, str]) -> None:
-    from clipsearch.cli.sheet import SheetQuery, save_sheet, sheet_html
+    from clipsearch.cli.sheet import SheetQuery, write_sheet
 
     queries = [SheetQuery.of(one.probe, one.hits, captions) for one in shown]
-    save_sheet(file, sheet_html("clipsearch demo", REMARK, queries))
+    write_sheet(file, "clipsearch demo", REMARK, queries)

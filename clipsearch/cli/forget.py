@@ -10,6 +10,7 @@ import typer
 from clipsearch.cli import render
 from clipsearch.cli.opening import open_library
 from clipsearch.cli.options import ExitCode, JsonOption, LibraryOption, WaitOption, given_path
+from clipsearch.paths import path_fields
 
 
 def forget(
@@ -39,7 +40,7 @@ def forget(
         waiting = render.waiting if wait else None
         done = opened.forget(*(paths or ()), only_missing=missing, on_wait=waiting)
     if as_json:
-        not_found = [render.path_fields(path) for path in done.not_found]
+        not_found = [path_fields(path) for path in done.not_found]
         render.json_object({"forgotten": done.n_files, "not_found": not_found})
     else:
         render.text(f"{done.n_files:,} forgotten")

@@ -19,6 +19,7 @@ from clipsearch.cli.options import (
     given_path,
 )
 from clipsearch.errors import ModelMismatch
+from clipsearch.paths import path_fields
 
 if TYPE_CHECKING:
     from clipsearch.indexer.reencode import ReindexCost
@@ -119,8 +120,7 @@ def to_json(report: IndexReport) -> dict[str, Any]:
     counts: dict[str, Any] = {name: getattr(report, name) for name in COUNTS}
     return counts | {
         "skipped": [
-            render.path_fields(file.path) | {"reason": render.reason(file)}
-            for file in report.skipped
+            path_fields(file.path) | {"reason": render.reason(file)} for file in report.skipped
         ],
         "notes": list(report.notes),
         "seconds": round(report.seconds, 3),

@@ -10,6 +10,7 @@ import typer
 
 from clipsearch.cli import render
 from clipsearch.cli.options import ExitCode, JsonOption, VocabOption, given_path, given_text
+from clipsearch.paths import path_fields, path_text
 
 if TYPE_CHECKING:
     from clipsearch.clip.registry import ModelInfo
@@ -96,9 +97,9 @@ def remove(name: NameArgument, as_json: JsonOption = False) -> int:
 
 def tell(as_json: bool, key: str, folder: Path, message: str) -> None:
     if as_json:
-        render.json_object({key: render.path_fields(folder)})
+        render.json_object({key: path_fields(folder)})
     else:
-        render.text(f"{message} {render.path_text(folder)}")
+        render.text(f"{message} {path_text(folder)}")
 
 
 def row(model: ModelInfo) -> tuple[str, ...]:

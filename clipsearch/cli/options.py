@@ -5,6 +5,7 @@ The commands import `Library` inside their functions: `--help` loads neither tor
 
 from __future__ import annotations
 
+import re
 from enum import IntEnum
 from pathlib import Path
 from typing import Annotated
@@ -22,6 +23,21 @@ def given_text(text: str) -> str:
     if not text.strip():
         raise typer.BadParameter("it is empty, as a variable that is not set would be")
     return text
+
+
+def given_value(text: str) -> str:
+    """Refuse what looks like the next option, because this one's value was forgotten."""
+    if re.fullmatch(r"--?[A-Za-z][A-Za-z-]*", given_text(text)):
+        raise typer.BadParameter(f'"{text}" is an option, and no value')
+    return text
+
+
+def given_sheet(text: str | Path) -> Path:
+    """Read the name of a contact sheet; its ending says which kind is wanted."""
+    file = Path(given_value(str(text)))
+    if file.suffix.lower() not in (".html", ".htm", ".png"):
+        raise typer.BadParameter(f'"{file}" must end in .html or .png')
+    return file
 
 
 def whole_number(text: str) -> int:

@@ -6,17 +6,18 @@ A terminal gets tables with harmless text; a pipe gets the paths' own bytes.
 
 from __future__ import annotations
 
-import base64
 import json
 import os
 import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from time import monotonic
 from typing import TYPE_CHECKING, Any, TextIO
 
 from clipsearch.errors import ClipsearchError
+from clipsearch.paths import path_text, printable
+from clipsearch.query.hits import score_cells
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -103,22 +104,26 @@ def let_go_of(stream: TextIO) -> None:
     os.close(nothing)
 
 
-def printable(message: str) -> str:
-    """Escape what could move the cursor, colour the terminal, reorder or hide text."""
-    return "".join(
-        character if character.isprintable() else escaped(character) for character in message
-    )
-
-
-def escaped(character: str) -> str:
-    code = ord(character)
-    if 0xDC80 <= code <= 0xDCFF:  # how os.fsdecode carries a byte that is not UTF-8
-        return f"\\x{code - 0xDC00:02x}"
-    return character.encode("unicode_escape").decode("ascii")
-
-
 def on_terminal() -> bool:
     return sys.stdout is not None and sys.stdout.isatty()
+
+
+def is_conversation() -> bool:
+    """Whether somebody sits at both ends, and can be asked."""
+    return on_terminal() and sys.stdin is not None and sys.stdin.isatty()
+
+
+def window() -> tuple[int, int, int, int]:
+    """Rows, columns, width and height in pixels of the terminal; 0 for what it does not tell."""
+    with suppress(ImportError, OSError, ValueError):
+        import fcntl
+        import struct
+        import termios
+
+        packed = fcntl.ioctl(sys.stdout.fileno(), termios.TIOCGWINSZ, bytes(8))
+        rows, columns, width_px, height_px = struct.unpack("HHHH", packed)
+        return rows, columns, width_px, height_px
+    return 0, 0, 0, 0
 
 
 # --- JSON -------------------------------------------------------------------------------------
@@ -128,29 +133,6 @@ def json_object(value: Mapping[str, Any]) -> None:
     """Write one JSON object on one line, always UTF-8. Paths among the values become text."""
     line = json.dumps(value, ensure_ascii=False, default=path_text)
     write(line.encode("utf-8", "replace") + b"\n")
-
-
-def path_text(path: object) -> str:
-    """Give a path as valid text: bytes that are not UTF-8 become U+FFFD."""
-    if not isinstance(path, Path):
-        raise TypeError(f"{type(path).__name__} has no JSON form")
-    return os.fsencode(path).decode("utf-8", "replace")
-
-
-def path_fields(path: Path) -> dict[str, str]:
-    """Give the JSON fields of a path: its text, and its bytes where the text cannot carry them."""
-    raw = os.fsencode(path)
-    fields = {"path": path_text(path)}
-    try:
-        raw.decode("utf-8")
-    except UnicodeDecodeError:
-        fields["path_bytes_base64"] = base64.b64encode(raw).decode("ascii")
-    return fields
-
-
-def hit_fields(hit: Hit) -> dict[str, object]:
-    """Give the JSON fields of a hit."""
-    return {"image_id": hit.image_id, **path_fields(hit.path), "score": round(hit.score, 6)}
 
 
 def reason(file: SkippedFile) -> str:
@@ -164,8 +146,20 @@ def reason(file: SkippedFile) -> str:
 
 def hits(found: Sequence[Hit]) -> None:
     """Write hits, best first: a table on a terminal, `score<TAB>path` lines in a pipe."""
-    rows = [(f"{hit.score:.3f}", hit.path) for hit in found]
-    rows_of_paths(("score", "path"), rows)
+    if not on_terminal():
+        lines = [f"{hit.score:.3f}\t".encode() + os.fsencode(hit.path) for hit in found]
+        write(b"".join(line + b"\n" for line in lines))
+    elif found:
+        cells = [(*score_cells(hit.score, hit.confidence), str(hit.path)) for hit in found]
+        is_sure = all(len(row) == 3 for row in cells)
+        titles = ("score", "confidence", "path") if is_sure else ("score", "path")
+        table(titles, [row if is_sure else (row[0], row[-1]) for row in cells])
+
+
+def hit_lines(found: Iterable[Hit]) -> None:
+    """Write one JSON object a hit, each on a line of its own and at once."""
+    for hit in found:
+        json_object(hit.to_dict())
 
 
 def paths(found: Iterable[Hit], *, end: bytes) -> None:
@@ -196,7 +190,9 @@ def table(titles: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
 
     drawn = Table(box=None, pad_edge=False, header_style="bold")
     for position, title in enumerate(titles):
-        drawn.add_column(title, style="cyan" if position == 0 else None, overflow="fold")
+        is_last = position == len(titles) - 1
+        style = None if is_last else ("cyan", "green")[position % 2]
+        drawn.add_column(title, style=style, overflow="fold", no_wrap=not is_last)
     for row in rows:
         # Text, not str: a name with brackets in it is no markup.
         drawn.add_row(*(Text(printable(cell)) for cell in row))

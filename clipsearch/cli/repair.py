@@ -9,6 +9,7 @@ import typer
 
 from clipsearch.cli import render
 from clipsearch.cli.options import ExitCode, JsonOption, LibraryOption, WaitOption, given_path
+from clipsearch.paths import path_fields, printable
 
 
 def repair(
@@ -27,7 +28,7 @@ def repair(
         render.json_object(done.to_dict())
     else:
         for action in done.actions or ("nothing to repair",):
-            render.text(render.printable(action))
+            render.text(printable(action))
     if done.needs_index:
         render.note(
             "run clipsearch index with your folders now, with --model if it was not the default: "
@@ -56,10 +57,10 @@ def backup(
     with Library(library) as opened:
         done = opened.backup(file, force=force, on_progress=render.StageLines())
     if as_json:
-        fields = done.to_dict() | render.path_fields(done.path)
+        fields = done.to_dict() | path_fields(done.path)
         render.json_object(fields)
     else:
         counts = f"{done.n_images:,} images, {done.n_vectors:,} vectors"
-        name = render.printable(str(done.path))
+        name = printable(str(done.path))
         render.text(f"{name}: {counts}, {render.size(done.n_bytes)} in {done.seconds:.1f} s")
     return ExitCode.DONE

@@ -1,19 +1,19 @@
-"""Build a contact sheet: queries and their hits → one HTML page with the pictures inside.
+"""Write a contact sheet: queries and their hits → one HTML page, or one PNG, with the pictures.
 
 The page needs no other file, no network and no script. Whatever comes from outside is escaped.
 """
 
 from __future__ import annotations
 
-import base64
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from html import escape
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from clipsearch.cli.render import printable
-from clipsearch.errors import ClipsearchError, ImageError
+from clipsearch.errors import ClipsearchError
+from clipsearch.paths import printable
+from clipsearch.query.hits import score_cells
+from clipsearch.query.page import data_url, safe, thumbnail_or_none
 
 if TYPE_CHECKING:
     from clipsearch.library import Hit
@@ -55,6 +55,12 @@ class SheetHit:
     score: float
     thumbnail: bytes | None  # JPEG; None where the file cannot be read any more
     caption: str = ""
+    confidence: float | None = None
+
+    @property
+    def label(self) -> str:
+        """The numbers, as people read them."""
+        return " \u00b7 ".join(score_cells(self.score, self.confidence))
 
 
 @dataclass(frozen=True)
@@ -78,23 +84,52 @@ class SheetQuery:
             SheetHit(
                 path=hit.path,
                 score=hit.score,
-                thumbnail=thumbnail_or_none(hit.path),
+                thumbnail=thumbnail_or_none(hit.path, THUMBNAIL_PX),
                 caption=captions.get(hit.path.name, ""),
+                confidence=hit.confidence,
             )
             for hit in found
         )
         if isinstance(probe, Path):
-            return cls(f"like {probe.name}", hits, thumbnail_or_none(probe))
+            return cls(f"like {probe.name}", hits, thumbnail_or_none(probe, THUMBNAIL_PX))
         return cls(probe, hits)
 
 
-def thumbnail_or_none(path: Path) -> bytes | None:
-    from clipsearch.images import thumbnail
+def write_sheet(file: Path, heading: str, remark: str, queries: Sequence[SheetQuery]) -> None:
+    """Write what the file's ending asks for. Raises ClipsearchError if that is not possible."""
+    if file.suffix.lower() == ".png":
+        save_sheet(file, sheet_png(queries))
+    else:
+        save_sheet(file, sheet_html(heading, remark, queries).encode())
 
-    try:
-        return thumbnail(path, THUMBNAIL_PX)
-    except (ImageError, OSError):
-        return None
+
+def check_place(file: Path) -> None:
+    """Refuse a sheet that has no folder, before somebody has waited for it."""
+    if not file.parent.is_dir():
+        raise ClipsearchError(
+            f"the contact sheet {file} cannot be written (there is no folder {file.parent}): "
+            "make it, or name another file"
+        )
+
+
+def sheet_png(queries: Sequence[SheetQuery]) -> bytes:
+    """Give the sheet as one picture. Raises ClipsearchError for too many hits."""
+    from clipsearch.images.contact import MAX_TILES, Tile, TileGroup, contact_sheet
+
+    n_hits = sum(len(query.hits) for query in queries)
+    if n_hits > MAX_TILES:
+        raise ClipsearchError(
+            f"{n_hits:,} hits are too many for one picture, which holds {MAX_TILES:,}: "
+            "name a file that ends in .html"
+        )
+    groups = [
+        TileGroup(
+            printable(query.title),
+            [Tile(hit.thumbnail, hit.label, printable(hit.path.name)) for hit in query.hits],
+        )
+        for query in queries
+    ]
+    return contact_sheet(groups, THUMBNAIL_PX)
 
 
 def sheet_html(heading: str, remark: str, queries: Sequence[SheetQuery]) -> str:
@@ -130,25 +165,17 @@ def figure(hit: SheetHit, best: float) -> str:
     width = round(100 * max(hit.score, 0.0) / best) if best > 0 else 0
     caption = f"<br>{safe(hit.caption)}" if hit.caption else ""
     return (
-        f'<figure>{picture}<figcaption><span class="score">{hit.score:.3f}</span>'
+        f'<figure>{picture}<figcaption><span class="score">{safe(hit.label)}</span>'
         f'<span class="bar"><i style="width:{width}%"></i></span>'
         f'<span class="soft" title="{safe(str(hit.path))}">{safe(hit.path.name)}</span>{caption}'
         "</figcaption></figure>"
     )
 
 
-def data_url(jpeg: bytes) -> str:
-    return "data:image/jpeg;base64," + base64.b64encode(jpeg).decode("ascii")
-
-
-def safe(words: str) -> str:
-    return escape(printable(words), quote=True)
-
-
-def save_sheet(file: Path, page: str) -> None:
-    """Write the page. Raises ClipsearchError if the file cannot be written."""
+def save_sheet(file: Path, content: bytes) -> None:
+    """Write the sheet. Raises ClipsearchError if the file cannot be written."""
     try:
-        file.write_text(page, encoding="utf-8")
+        file.write_bytes(content)
     except OSError as error:
         raise ClipsearchError(
             f"the contact sheet {file} cannot be written "

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from clipsearch.cli import render
 from clipsearch.cli.opening import open_library
 from clipsearch.cli.options import ExitCode, JsonOption, LibraryOption, ModelOption
+from clipsearch.paths import path_fields
 
 if TYPE_CHECKING:
     from clipsearch.query.base import Coverage
@@ -36,9 +37,7 @@ def errors(
     with open_library(library, model) as opened:
         found = opened.errors()
     if as_json:
-        files = [
-            render.path_fields(error.path) | {"reason": render.reason(error)} for error in found
-        ]
+        files = [path_fields(error.path) | {"reason": render.reason(error)} for error in found]
         render.json_object({"errors": files})
     elif found:
         render.rows_of_paths(
@@ -51,9 +50,9 @@ def errors(
 
 def to_json(found: Status) -> dict[str, Any]:
     folders = [
-        {**render.path_fields(folder.path), "n_images": folder.n_images} for folder in found.folders
+        {**path_fields(folder.path), "n_images": folder.n_images} for folder in found.folders
     ]
-    return asdict(found) | render.path_fields(found.path) | {"folders": folders}
+    return asdict(found) | path_fields(found.path) | {"folders": folders}
 
 
 def to_rows(found: Status) -> list[tuple[str, str]]:

@@ -16,7 +16,7 @@ from clipsearch.images.fingerprint import HASH_BYTES, content_hash, hash_of
 from clipsearch.images.header import read_details
 from clipsearch.images.metadata import DETAILS_VERSION, Details, details
 from clipsearch.images.opening import open_picture, read_whole, shown
-from clipsearch.images.thumbnails import thumbnail
+from clipsearch.images.thumbnails import small_picture, thumbnail
 
 __all__ = [
     "DECODER",
@@ -40,5 +40,6 @@ __all__ = [
     "read_whole",
     "shown",
     "signature",
+    "small_picture",
     "thumbnail",
 ]

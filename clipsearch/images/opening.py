@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 from clipsearch.errors import UnreadableImage
-from clipsearch.pillow import one_line
+from clipsearch.paths import printable
 
 # O_NONBLOCK: a FIFO that took the file's place between stat and open must not hold us up. The
 # others keep the descriptor from child processes, a terminal from adopting us, and Windows from
@@ -68,5 +68,4 @@ def shown(path: str | bytes | os.PathLike[str] | os.PathLike[bytes]) -> str:
     Names may hold newlines, escape sequences and bytes that are not UTF-8; those come out as
     backslash escapes.
     """
-    text = os.fsencode(path).decode("utf-8", "backslashreplace")
-    return one_line(text)
+    return printable(os.fsdecode(path))

@@ -22,7 +22,7 @@ from clipsearch.indexer.frames import (
 )
 from clipsearch.indexer.limits import die_with_parent, grant_seconds, keep_memory, limit_memory
 from clipsearch.indexer.reader import FileReader
-from clipsearch.pillow import one_line
+from clipsearch.paths import printable
 
 # What can come of a pickle that names something which is not to be found here.
 _PICKLE_ERRORS = (pickle.UnpicklingError, AttributeError, ImportError, LookupError, TypeError)
@@ -39,7 +39,7 @@ def main() -> None:
     try:
         setup = unpack_setup(first[0])
     except _PICKLE_ERRORS as error:
-        write_answer(answers, Answer("failed", Found(reason=one_line(str(error)))))
+        write_answer(answers, Answer("failed", Found(reason=printable(str(error)))))
         return
     _silence(2)  # from here on what went wrong is told in answers
     keep_memory()

@@ -6,14 +6,13 @@ calls it. Knows nothing of either.
 
 from clipsearch.pillow.colour import is_deep_grey, to_rgb
 from clipsearch.pillow.quiet import PILLOW_ERRORS, quiet_pillow
-from clipsearch.pillow.upright import as_shown, exif_tag, one_line, orientation, reason, upright_rgb
+from clipsearch.pillow.upright import as_shown, exif_tag, orientation, reason, upright_rgb
 
 __all__ = [
     "PILLOW_ERRORS",
     "as_shown",
     "exif_tag",
     "is_deep_grey",
-    "one_line",
     "orientation",
     "quiet_pillow",
     "reason",

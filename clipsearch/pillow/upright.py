@@ -9,6 +9,7 @@ from __future__ import annotations
 from PIL import ExifTags, Image
 
 from clipsearch.errors import UnreadableImage
+from clipsearch.paths import printable
 from clipsearch.pillow.colour import to_rgb
 from clipsearch.pillow.quiet import PILLOW_ERRORS, quiet_pillow
 
@@ -68,12 +69,5 @@ def exif_tag(image: Image.Image, tag: int) -> object:
 def reason(error: Exception) -> str:
     """Pillow's words on one line; the kind of error where it has none, as a bare MemoryError."""
     words = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
-    text = one_line(words)[:_REASON_LENGTH].strip()
+    text = printable(words)[:_REASON_LENGTH].strip()
     return text or type(error).__name__
-
-
-def one_line(text: str) -> str:
-    """Text in which what a terminal would obey instead of show is a backslash escape."""
-    return "".join(
-        c if c.isprintable() else c.encode("unicode_escape").decode("ascii") for c in text
-    )

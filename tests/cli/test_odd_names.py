@@ -80,7 +80,7 @@ def clipsearch(*arguments: object) -> Outcome:
 
 
 def test_queries_give_every_name_as_it_is(run: Run, odd: Path, photos: Path) -> None:
-    asked = ("query", photos.with_name("probe.png"), "-k", 100, "-L", odd)
+    asked = ("query", photos.with_name("probe.png"), "--all", "-k", 100, "-L", odd)
     exact = run(*asked, "-0").out
     assert set(exact.removesuffix(b"\0").split(b"\0")) == paths(photos, b"good\xff\n")
     assert raw(run(*asked, "--json").json["hits"]) == paths(photos, b"good\xff\n")
@@ -113,7 +113,7 @@ def test_a_terminal_is_shown_nothing_that_it_would_obey(
 ) -> None:
     monkeypatch.setattr(render, "on_terminal", lambda: True)
     outputs = [
-        run("query", photos.with_name("probe.png"), "-k", 100, "-L", odd),
+        run("query", photos.with_name("probe.png"), "--all", "-k", 100, "-L", odd),
         run("query", photos.with_name("probe.png"), "-k", 100, "-L", odd, "--paths"),
         run("errors", "-L", odd),
         run("index", photos, "-L", odd),
@@ -127,7 +127,7 @@ def test_a_terminal_is_shown_nothing_that_it_would_obey(
 
 def test_a_sheet_escapes_every_name(run: Run, odd: Path, photos: Path, tmp_path: Path) -> None:
     sheet = tmp_path / "sheet.html"
-    asked = ("query", photos.with_name("probe.png"), "-k", 100, "-L", odd)
+    asked = ("query", photos.with_name("probe.png"), "--all", "-k", 100, "-L", odd)
     assert run(*asked, "--sheet", sheet).code == 0
     page = sheet.read_text(encoding="utf-8")
     assert "<script>" not in page and "<b>" not in page and "\x1b" not in page
@@ -136,7 +136,7 @@ def test_a_sheet_escapes_every_name(run: Run, odd: Path, photos: Path, tmp_path:
 
 def test_arguments_that_are_no_text_are_paths_all_the_same(odd: Path, photos: Path) -> None:
     path = photos / os.fsdecode(b"good\xff\n") / os.fsdecode(b"caf\xe9.png")
-    found = clipsearch("query", path, "-L", odd, "-k", 100, "-0")
+    found = clipsearch("query", path, "--all", "-L", odd, "-k", 100, "-0")
     assert found.code == 0
     others = paths(photos, b"good\xff\n") - {os.fsencode(path)}
     assert set(found.out.removesuffix(b"\0").split(b"\0")) == others

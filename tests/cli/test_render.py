@@ -6,20 +6,13 @@ import json
 import os
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 from clipsearch.cli import render
 from clipsearch.clip.transfer import Download
 from clipsearch.indexer.report import SkippedFile
-
-
-@dataclass(frozen=True)
-class Found:
-    path: Path
-    image_id: int = 1
-    score: float = 0.5
+from clipsearch.query.hits import Hit, Hits
 
 
 @dataclass(frozen=True)
@@ -42,22 +35,8 @@ def terminal(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(render, "on_terminal", lambda: True)
 
 
-def hits(*paths: Path) -> Any:
-    return [Found(path) for path in paths]
-
-
-@pytest.mark.parametrize(
-    ("given", "shown"),
-    [
-        ("plain ü 犬", "plain ü 犬"),
-        ("a\nb\tc", "a\\nb\\tc"),
-        ("\x1b[31m", "\\x1b[31m"),
-        ("caf\udce9", "caf\\xe9"),
-        ("a\u202eb", "a\\u202eb"),
-    ],
-)
-def test_printable_escapes_only_what_could_do_harm(given: str, shown: str) -> None:
-    assert render.printable(given) == shown
+def hits(*paths: Path) -> Hits:
+    return Hits(Hit(1, path, 0.5) for path in paths)
 
 
 def test_a_pipe_gets_score_tab_path(capfdbinary: Capture) -> None:
@@ -79,12 +58,36 @@ def test_a_terminal_gets_no_control_characters_and_no_markup(capfdbinary: Captur
     assert shown.count(b"caf\\xe9\\n[red]\\x1b[31m.jpg") == 2
 
 
-def test_json_names_the_bytes_of_a_path_that_is_no_utf8(capfdbinary: Capture) -> None:
-    render.json_object(render.path_fields(ODD))
-    shown = json.loads(capfdbinary.readouterr().out)
-    assert shown["path"].startswith("/p/caf\ufffd")
-    assert shown["path_bytes_base64"] == "L3AvY2Fm6QpbcmVkXRtbMzFtLmpwZw=="
-    assert render.path_fields(Path("/p/ü.jpg")) == {"path": "/p/ü.jpg"}
+@pytest.mark.usefixtures("terminal")
+def test_a_terminal_gets_the_confidence_where_there_is_one(capfdbinary: Capture) -> None:
+    render.hits(Hits([Hit(1, Path("/p/a.jpg"), 0.5, 0.93)]))
+    render.hits(hits(Path("/p/b.jpg")))
+    sure, plain = capfdbinary.readouterr().out.decode().split("score")[1:]
+    assert "confidence" in sure and "93%" in sure
+    assert "confidence" not in plain and "0.500" in plain
+
+
+@pytest.mark.usefixtures("terminal")
+def test_no_hits_are_no_table(capfdbinary: Capture) -> None:
+    render.hits(hits())
+    assert capfdbinary.readouterr().out == b""
+
+
+@pytest.mark.usefixtures("terminal")
+def test_a_narrow_terminal_shortens_no_number(
+    capfdbinary: Capture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", "24")
+    render.hits(Hits([Hit(1, Path("/p/" + "long name " * 9), 0.5, 0.93)]))
+    shown = capfdbinary.readouterr().out.decode()
+    assert "0.500" in shown and "93%" in shown and "\u2026" not in shown
+
+
+def test_lines_of_json_are_one_a_hit(capfdbinary: Capture) -> None:
+    found = hits(ODD, Path("/p/b.jpg"))
+    render.hit_lines(found)
+    lines = capfdbinary.readouterr().out.splitlines()
+    assert [json.loads(line) for line in lines] == found.to_dicts()
 
 
 def test_json_is_one_line_of_valid_utf8_whatever_was_typed(capfdbinary: Capture) -> None:

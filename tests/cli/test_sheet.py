@@ -8,8 +8,18 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from clipsearch.cli.sheet import SheetHit, SheetQuery, save_sheet, sheet_html, thumbnail_or_none
+from clipsearch.cli.sheet import (
+    SheetHit,
+    SheetQuery,
+    check_place,
+    save_sheet,
+    sheet_html,
+    sheet_png,
+    write_sheet,
+)
 from clipsearch.errors import ClipsearchError
+from clipsearch.query.hits import Hit
+from clipsearch.query.page import thumbnail_or_none
 
 HOSTILE = "<img src=x onerror=alert(1)>\"'&"
 
@@ -72,17 +82,44 @@ def test_hits_below_zero_still_make_a_page() -> None:
 
 def test_thumbnails_come_from_the_files(tmp_path: Path) -> None:
     Image.new("RGB", (400, 300), "red").save(tmp_path / "red.png")
-    made = thumbnail_or_none(tmp_path / "red.png")
+    made = thumbnail_or_none(tmp_path / "red.png", 256)
     assert made is not None
     assert made.startswith(b"\xff\xd8")
-    assert thumbnail_or_none(tmp_path / "gone.png") is None
+    assert thumbnail_or_none(tmp_path / "gone.png", 256) is None
 
 
 def test_a_sheet_that_cannot_be_written_is_one_sentence(tmp_path: Path) -> None:
     with pytest.raises(ClipsearchError, match="cannot be written"):
-        save_sheet(tmp_path / "no-such-folder" / "sheet.html", "page")
+        save_sheet(tmp_path / "no-such-folder" / "sheet.html", b"page")
 
 
 def test_names_that_are_not_utf8_can_be_written(tmp_path: Path) -> None:
-    save_sheet(tmp_path / "sheet.html", page_of(name="caf\udce9.jpg"))
+    save_sheet(tmp_path / "sheet.html", page_of(name="caf\udce9.jpg").encode())
     assert "caf\\xe9.jpg" in (tmp_path / "sheet.html").read_text(encoding="utf-8")
+
+
+def test_the_confidence_stands_beside_the_score() -> None:
+    hit = SheetHit(Path("a.jpg"), 0.25, None, confidence=0.931)
+    assert "0.250 \u00b7 93%" in sheet_html("t", "", [SheetQuery("x", (hit,))])
+
+
+def test_the_ending_says_whether_it_is_a_page_or_a_picture(tmp_path: Path) -> None:
+    hits = [Hit(1, tmp_path / "caf\udce9\x1b.jpg", 0.3)]
+    for name in ("a.html", "a.png", "b.PNG"):
+        write_sheet(tmp_path / name, "t", "", [SheetQuery.of("caf\udce9\x1b", hits)])
+    assert (tmp_path / "a.html").read_text(encoding="utf-8").startswith("<!doctype html>")
+    for name in ("a.png", "b.PNG"):
+        with Image.open(tmp_path / name) as sheet:
+            assert sheet.format == "PNG"
+
+
+def test_a_picture_of_too_many_hits_names_the_page_instead() -> None:
+    hits = (SheetHit(Path("a.jpg"), 0.1, None),) * 1001
+    with pytest.raises(ClipsearchError, match=r"1,001 hits are too many .* \.html"):
+        sheet_png([SheetQuery("x", hits)])
+
+
+def test_a_sheet_without_a_folder_is_refused_before_the_search(tmp_path: Path) -> None:
+    check_place(tmp_path / "a.html")
+    with pytest.raises(ClipsearchError, match="there is no folder"):
+        check_place(tmp_path / "none" / "a.html")

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from clipsearch.images import decode, thumbnail
+from clipsearch.images import decode, small_picture, thumbnail
 
 Save = Callable[..., Path]
 
@@ -66,3 +66,12 @@ def test_transparency_is_white_and_the_callers_image_stays_as_it_was() -> None:
 def test_no_size_is_an_error() -> None:
     with pytest.raises(ValueError, match="size_px is 0"):
         thumbnail(Image.new("RGB", (5, 5)), 0)
+
+
+def test_a_small_picture_fits_into_its_box_and_is_never_enlarged(save: Save) -> None:
+    path = save(Image.new("RGB", (400, 100), "red"), "wide.png")
+    assert small_picture(path, (80, 80)).size == (80, 20)
+    assert small_picture(path, (1000, 10)).size == (40, 10)
+    assert small_picture(path, (1000, 1000)).size == (400, 100)
+    with pytest.raises(ValueError, match="box"):
+        small_picture(path, (0, 10))
