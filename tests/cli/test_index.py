@@ -144,7 +144,7 @@ def test_reindex_changes_the_model_and_the_library_answers(
     done = run("index", photos, "-L", indexed, "--model", other_model, "--reindex", "--json")
     assert (done.code, done.json["updated"]) == (0, 3)
     assert run("status", "-L", indexed, "--json").json["model"] == "tiny"
-    assert len(run("query", "red", "-L", indexed, "--json").json["hits"]) == 3
+    assert len(run("query", "red", "--all", "-L", indexed, "--json").json["hits"]) == 3
 
 
 def test_reindex_has_to_know_the_model(run: Run, indexed: Path, photos: Path) -> None:
@@ -165,6 +165,6 @@ def test_a_weights_file_is_taken_with_its_vocabulary(
     assert (refused.code, refused.out) == (2, b"")
     assert "own.safetensors knows 519 tokens" in refused.err and "--vocab FILE" in refused.err
     assert run("index", photos, *given, "--vocab", vocab).code == 0
-    assert run("query", "red", *given, "--vocab", vocab, "--paths").code == 0
-    found = run("query", "red", "-L", tmp_path / "library", "--json")  # it knows its model
+    assert run("query", "red", "--all", *given, "--vocab", vocab, "--paths").code == 0
+    found = run("query", "red", "--all", "-L", tmp_path / "library", "--json")  # it knows its model
     assert found.json["model"] == "own.safetensors"
