@@ -246,6 +246,11 @@ class Library(NamedQueries):
         """
         return self._asking.hits(probe, k, options)
 
+    def get_ready(self) -> None:
+        """Encode the prompts that every question is compared with, once for a model: the first
+        question would else wait for it. Raises the errors of loading."""
+        self._asking.get_ready()
+
     def status(self) -> Status:
         """What the library holds. Loads no model."""
         with self._opened().snapshot() as state:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from pathlib import Path
 from typing import Annotated
 
@@ -17,6 +18,7 @@ from clipsearch.cli.options import (
     given_path,
     given_text,
 )
+from clipsearch.errors import ClipsearchError
 
 
 def take_in(
@@ -59,6 +61,8 @@ def take_in(
         report = opened.import_folder(
             folder, root=root, on_progress=show, on_wait=render.waiting if wait else None
         )
+        with suppress(ClipsearchError):  # what was taken in is; the first question will tell
+            opened.get_ready()
     if as_json:
         render.json_object(report.to_dict())
     else:

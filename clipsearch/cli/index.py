@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -18,7 +19,7 @@ from clipsearch.cli.options import (
     WaitOption,
     given_path,
 )
-from clipsearch.errors import ModelMismatch
+from clipsearch.errors import ClipsearchError, ModelMismatch
 from clipsearch.paths import path_fields
 
 if TYPE_CHECKING:
@@ -85,6 +86,8 @@ def index(
             report = opened.reindex(model, *folders, **how)
         else:
             report = opened.index(*folders, verify=verify, index_recipe=recipe, **how)
+        with suppress(ClipsearchError):  # what was indexed is; the first question will tell
+            opened.get_ready()
     if as_json:
         render.json_object(to_json(report))
     else:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 
 import numpy as np
@@ -19,8 +19,8 @@ from clipsearch.query.cutoff import (
     STEP,
     Asked,
     Floor,
+    LastOrdinary,
     Numbers,
-    Ordinary,
     confidences,
     floor_of,
     standing,
@@ -39,7 +39,7 @@ class Question:
     """What is searched for, and where.
 
     `vector` is of unit length, `[dim]`; `prompts` `[p, dim]` are those of prompts that ask for
-    anything; the images to `leave_out` are no hits.
+    anything; the images to `leave_out` are no hits. `remembered` outlives the question.
     """
 
     query: Query
@@ -47,21 +47,20 @@ class Question:
     space: Space
     prompts: FloatArray
     leave_out: IdArray | None = None
+    remembered: LastOrdinary = field(default_factory=LastOrdinary)
 
 
 def answer(question: Question, wanted: Wanted) -> Hits:
     """The best hits from `wanted.offset` on, each with its confidence."""
     allowed = _allowed(question)
-    ranking = _Ranking(question, allowed)
     n_wanted = wanted.offset + wanted.k
     first = _Ranking(question, None).best(STEP)
     if not first:
         return Hits((), question.query)
     judge = _Judge(question, first)
+    ranking = _Ranking(question, allowed, first if allowed is None else ())
     if wanted.only_matches:
         found = _matches(ranking, judge, n_wanted)
-    elif allowed is None and n_wanted <= len(first):
-        found = judge.judged(first[:n_wanted])
     else:
         found = judge.judged(ranking.best(n_wanted))
     page = found[wanted.offset : n_wanted]
@@ -72,12 +71,15 @@ def answer(question: Question, wanted: Wanted) -> Hits:
 
 @dataclass(frozen=True)
 class _Ranking:
-    """What is allowed, best score first."""
+    """What is allowed, best score first, of which the `first` may be known."""
 
     question: Question
     allowed: IdArray | None
+    first: Sequence[Hit] = ()
 
     def best(self, n: int) -> list[Hit]:
+        if n <= len(self.first):
+            return list(self.first[:n])
         asked = self.question
         return search(asked.vector, asked.space, n, asked.leave_out, self.allowed)
 
@@ -90,7 +92,7 @@ class _Judge:
         """`first` are the STEP best hits of the whole library."""
         self._question = question
         sample = question.space.catalog.vector_sample(question.space.model_id, SAMPLE_SIZE)
-        self._ordinary = Ordinary(sample.vectors, question.prompts, sample.n_vectors)
+        self._ordinary = question.remembered.of(sample.vectors, question.prompts, sample.n_vectors)
         self._asked = Asked.of(question.query, question.vector)
         self._first = self._standing(first)
         self._known = {hit.image_id: at for at, hit in enumerate(first)}

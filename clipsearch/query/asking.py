@@ -7,11 +7,12 @@ things is here; how each is done is in the other files of this folder.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from clipsearch.query.answer import Question, answer
 from clipsearch.query.base import BaseFiles
+from clipsearch.query.cutoff import LastOrdinary
 from clipsearch.query.given import as_query
 from clipsearch.query.hits import Hits
 from clipsearch.query.known import CatalogAccess, look_up
@@ -35,6 +36,11 @@ class Asking:
     rest: Callable[[], None]
     prompts: PromptVectors
     settings: Settings
+    remembered: LastOrdinary = field(default_factory=LastOrdinary)
+
+    def get_ready(self) -> None:
+        """What `Library.get_ready` promises."""
+        self.prompts.of(self.encoder())
 
     def hits(self, probe: Any, k: int, options: QueryOptions) -> Hits:
         """What `Library.query` promises."""
@@ -53,7 +59,9 @@ class Asking:
             if state.model() == model:
                 base = None if wanted.exact else self.files.base(state, model)
                 space = Space(state, model.model_id, base)
-                question = Question(known.query, composed.vector, space, prompts, known.leave_out)
+                question = Question(
+                    known.query, composed.vector, space, prompts, known.leave_out, self.remembered
+                )
                 found = answer(question, wanted)
                 found.notes += composed.notes
                 return found

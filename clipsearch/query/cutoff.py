@@ -55,6 +55,16 @@ class Ordinary:
     n_pictures: int
 
     @cached_property
+    def wide_sample(self) -> Numbers:
+        """The sample in float64."""
+        return self.sample.astype(np.float64)
+
+    @cached_property
+    def wide_prompts(self) -> Numbers:
+        """The prompts in float64."""
+        return self.prompts.astype(np.float64)
+
+    @cached_property
     def from_prompts(self) -> tuple[float, float, float]:
         """The scores that prompts get in the library: their level, the deviation about it within
         one prompt, and that of the levels of prompts."""
@@ -68,6 +78,23 @@ class Ordinary:
         """The level of the scores that the library's pictures get from each other."""
         common = (self.sample @ self.sample.T).astype(np.float64)
         return _blended(common.ravel(), *_BETWEEN_PICTURES)[0]
+
+
+class LastOrdinary:
+    """Remembers what is ordinary, of which most is worth computing once for many questions.
+
+    Threads may share it; another sample, as after a change of the library, takes its place.
+    """
+
+    def __init__(self) -> None:
+        self._last: Ordinary | None = None
+
+    def of(self, sample: FloatArray, prompts: FloatArray, n_pictures: int) -> Ordinary:
+        """That of these arrays, the same object as long as they are the same objects."""
+        last = self._last
+        if last is None or last.sample is not sample or last.prompts is not prompts:
+            self._last = last = Ordinary(sample, prompts, n_pictures)
+        return last
 
 
 @dataclass(frozen=True)
@@ -108,7 +135,7 @@ def standing(asked: Asked, vectors: FloatArray, scores: Numbers, ordinary: Ordin
     """
     wide = vectors.astype(np.float64)
     wide /= np.linalg.norm(wide, axis=1, keepdims=True)
-    sample, prompts = ordinary.sample.astype(np.float64), ordinary.prompts.astype(np.float64)
+    sample, prompts = ordinary.wide_sample, ordinary.wide_prompts
     vector = asked.vector
     if asked.is_words:
         mean, deviation = _of_words(sample @ vector, *ordinary.from_prompts)

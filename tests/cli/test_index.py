@@ -43,6 +43,17 @@ def test_a_second_run_finds_everything_unchanged(run: Run, indexed: Path, photos
     assert (done.code, done.json["added"], done.json["unchanged"]) == (0, 0, 3)
 
 
+def test_indexing_leaves_nothing_for_the_first_question_to_wait_for(
+    run: Run, indexed: Path, photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("CLIPSEARCH_CACHE", str(tmp_path / "cache"))
+    assert run("index", photos, "-L", indexed).code == 0
+    (prepared,) = (tmp_path / "cache" / "prompts").glob("*.npy")
+    before = prepared.stat().st_mtime_ns
+    run("query", "red", "-L", indexed)
+    assert prepared.stat().st_mtime_ns == before
+
+
 def test_without_json_one_line_says_what_was_done(run: Run, indexed: Path, photos: Path) -> None:
     (photos / "red.png").unlink()
     done = run("index", photos, "-L", indexed)
