@@ -103,6 +103,7 @@ class Library(NamedQueries):
     def close(self) -> None:
         """Let go of files and model. A second time does nothing."""
         self._catalog.close()
+        self._files.close()
         self._models.forget()
 
     def __enter__(self) -> Self:

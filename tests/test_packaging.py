@@ -91,7 +91,7 @@ def test_the_installed_package_indexes_and_finds(installed: Path, elsewhere: Pat
     shared = ["--library", "library", "--json"]
     indexed = run([clipsearch, "index", "pictures", "--model", "mini", *shared], elsewhere)
     assert json.loads(indexed)["added"] == 3
-    found = json.loads(run([clipsearch, "query", "red", "-k", "2", *shared], elsewhere))
+    found = json.loads(run([clipsearch, "query", "red", "--all", "-k", "2", *shared], elsewhere))
     assert len(found["hits"]) == 2
     assert found["model"] == "mini"
     assert all(Path(hit["path"]).is_file() for hit in found["hits"])

@@ -77,6 +77,11 @@ class BaseFiles:
         self._loaded: tuple[Hashable, Base | None] = (None, None)
         self._loading = threading.Lock()
 
+    def close(self) -> None:
+        """Let go of the index in memory, and with it of its file."""
+        with self._loading:
+            self._loaded = (None, None)
+
     @property
     def is_loaded(self) -> bool:
         """Whether an index has been read."""

@@ -256,9 +256,9 @@ def installed(folder: Path) -> Path:
     """A copy of the package as an installation lays it out, without its migrations."""
     package = folder / "clipsearch"
     shutil.copytree(ROOT / "clipsearch" / "catalog", package / "catalog")
-    for name in ("errors.py", "filters.py", "vectors.py"):
-        shutil.copy(ROOT / "clipsearch" / name, package)
-    (package / "__init__.py").touch()
+    for module in (ROOT / "clipsearch").glob("*.py"):
+        shutil.copy(module, package)
+    (package / "__init__.py").write_text("")
     return package
 
 

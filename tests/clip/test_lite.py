@@ -135,7 +135,7 @@ def test_merges_of_another_model_are_refused(tmp_path: Path) -> None:
 
 def modules_after(library: Path, *probe: str) -> set[str]:
     """What a new process that asks this library has imported in the end."""
-    command = [sys.executable, "-c", PROGRAM, "query", *probe, "-L", str(library)]
+    command = [sys.executable, "-c", PROGRAM, "query", "--all", *probe, "-L", str(library)]
     done = subprocess.run(command, capture_output=True, text=True, check=True)
     assert "photos" in done.stdout  # there are hits
     return set(done.stderr.split())
