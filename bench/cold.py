@@ -28,7 +28,7 @@ def _measure(count: int) -> dict[str, Any]:
     peer = rclip.prepared(count)
     runs: dict[str, list[Ran]] = {"clipsearch": [], "rclip": []}
     for repetition in range(REPETITIONS + 1):
-        ran = clipsearch("query", QUERY, "--library", ours)
+        ran = clipsearch("query", QUERY, "--all", "--library", ours)
         theirs = peer.query(QUERY) if peer is not None else None
         if repetition:  # the first warms up
             runs["clipsearch"].append(ran)
