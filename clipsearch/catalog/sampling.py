@@ -14,7 +14,7 @@ import numpy as np
 
 from clipsearch.catalog import blobs
 from clipsearch.catalog.records import VectorSample
-from clipsearch.vectors import widened
+from clipsearch.vectors import distinct, widened
 
 Execute = Callable[[str, Mapping[str, Any]], Iterable[Sequence[Any]]]
 
@@ -35,7 +35,7 @@ def vector_sample(execute: Execute, model_id: int, dimension: int, size: int) ->
     if first is None:
         return VectorSample(np.empty((0, dimension), dtype=np.float32), 0)
     n_ids = last - first + 1
-    ids = np.unique(np.linspace(first, last, min(size, n_ids)).astype(np.int64))
+    ids = distinct(np.linspace(first, last, min(size, n_ids)).astype(np.int64))
     rows = list(execute(_FROM_HERE, {"model": model_id, "ids": json.dumps(ids.tolist())}))
     stored = [row[0] for row in rows]
     flaws = blobs.flaws(stored, [row[1] for row in rows], dimension)
