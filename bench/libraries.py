@@ -63,7 +63,7 @@ def _import(path: Path, count: int) -> dict[str, Any]:
     folder = embeddings(count)
     ran = clipsearch("import", folder, "--library", path, "--model", weights(), "--json")
     shutil.rmtree(folder)
-    clipsearch("query", "a dog", "--all", "--library", path)  # the first to read the index file whole
+    clipsearch("query", "a dog", "--all", "--library", path)  # reads the index file whole
     return {
         "what": f"clipsearch import of {count:,} vectors, with the index",
         "seconds": round(ran.seconds, 1),
