@@ -39,9 +39,10 @@ app = typer.Typer(
     rich_markup_mode=None,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-for command in (index, queries, status, errors, forget, check, repair, backup, demo):
-    app.command(command.__name__)(command)
+app.command("index")(index)
 app.command("query", epilog=EPILOG, cls=SectionedCommand)(query)
+for command in (queries, status, errors, forget, check, repair, backup, demo):
+    app.command(command.__name__)(command)
 app.command("import")(take_in)
 app.add_typer(models, name="models")
 

@@ -26,7 +26,7 @@ NameArgument = Annotated[
 
 @models.callback(invoke_without_command=True)
 def list_all(context: typer.Context, as_json: JsonOption = False) -> int:
-    """List the models known by name, what they cost, and which are here.
+    """List the models known by name: cost, quality, what is here.
 
     GFLOPs is the work for one picture. IN-1k and COCO are per cent: ImageNet pictures named rightly
     without training, and captions whose first hit among 5,000 COCO pictures is their own.

@@ -26,7 +26,10 @@ def queries(
     library: LibraryOption = None,
     as_json: JsonOption = False,
 ) -> int:
-    """List the saved queries: query --save NAME makes one, query @NAME asks it."""
+    """List the saved queries.
+
+    query --save NAME makes one, query @NAME asks it.
+    """
     with open_library(library) as opened:
         if remove is not None:
             opened.remove_query(remove.removeprefix("@"))
