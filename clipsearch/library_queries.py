@@ -12,8 +12,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from clipsearch.errors import QueryError
-from clipsearch.probes import ImageProbe, Probe, Query, VectorProbe, checked_name
+from clipsearch.probes import ImageProbe, Probe, Query, SavedProbe, VectorProbe, checked_name
 from clipsearch.query.given import as_query
+from clipsearch.query.known import expanded
+from clipsearch.wording import is_unicode
 
 if TYPE_CHECKING:
     from clipsearch.catalog import Catalog, SavedQuery
@@ -33,14 +35,16 @@ class NamedQueries(ABC):
         """Give a query, text or a Query, a name, in place of the query that had it.
 
         Picture files are remembered by their absolute paths. Raises QueryError for a name or query
-        that cannot be kept, NoLibrary, and LibraryLocked as `index` does.
+        that cannot be kept, or that would lead back to itself, NoLibrary, and LibraryLocked as `index` does.
         """
         from clipsearch.indexer.lock import write_lock
 
-        text = _lasting(as_query(query, _refuse)).text
+        kept = _lasting(as_query(query, _refuse))
         catalog, name = self._opened(), checked_name(name)
-        with write_lock(self.path, on_wait), catalog.begin() as write:
-            write.save_query(name, text)
+        with write_lock(self.path, on_wait):
+            _check_kept(name, kept, catalog)
+            with catalog.begin() as write:
+                write.save_query(name, kept.text)
 
     def saved_queries(self) -> list[SavedQuery]:
         """All queries that have a name, by name."""
@@ -56,6 +60,23 @@ class NamedQueries(ABC):
                 raise QueryError(
                     f"no query is saved as {name!r}: clipsearch queries lists those that are"
                 )
+
+
+def _check_kept(name: str, query: Query, catalog: Catalog) -> None:
+    """Refuse what could not be asked by this name, before it takes the place of what could."""
+    if not is_unicode(query.text):
+        raise QueryError(
+            f"the query cannot be saved as @{name}, because a path in it is not valid UTF-8: give "
+            "that file or folder another name"
+        )
+
+    def meaning(each: str) -> str | None:
+        return query.text if each == name else catalog.saved_query(each)
+
+    try:
+        expanded(Query((SavedProbe(name),)), meaning)
+    except QueryError as error:
+        raise QueryError(f"the query cannot be saved as @{name}: {error}") from error
 
 
 def _lasting(query: Query) -> Query:

@@ -85,6 +85,22 @@ def test_what_is_no_query_or_not_there_is_said(filled: Library, tmp_path: Path) 
         nothing.save_query("beach", "sea")
 
 
+def test_a_query_that_would_lead_back_to_itself_does_not_replace_another(filled: Library) -> None:
+    filled.save_query("beach", "sea")
+    filled.save_query("evening", "@beach + night")
+    for asked in ("@beach - people", "@evening", "red - @beach"):
+        with pytest.raises(QueryError, match="cannot be saved as @beach: .* leads back to itself"):
+            filled.save_query("beach", asked)
+    assert texts(filled) == {"beach": "sea", "evening": "@beach + night"}
+
+
+def test_a_path_that_is_not_utf8_cannot_be_saved(filled: Library) -> None:
+    for asked in (Path("caf\udce9.jpg"), "dog in:./caf\udce9"):
+        with pytest.raises(QueryError, match="not valid UTF-8"):
+            filled.save_query("beach", asked)
+    assert filled.saved_queries() == []
+
+
 def test_it_waits_its_turn_like_every_writer(filled: Library) -> None:
     with write_lock(filled.path):
         for attempt in (

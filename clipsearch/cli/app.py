@@ -15,13 +15,12 @@ from clipsearch.cli import render
 from clipsearch.cli.check import check, with_share
 from clipsearch.cli.demo import demo
 from clipsearch.cli.forget import forget
-from clipsearch.cli.help import SectionedCommand
 from clipsearch.cli.imports import take_in
 from clipsearch.cli.index import index
 from clipsearch.cli.models import models
 from clipsearch.cli.options import ExitCode
 from clipsearch.cli.queries import queries
-from clipsearch.cli.query import query
+from clipsearch.cli.query import QueryCommand, query
 from clipsearch.cli.repair import backup, repair
 from clipsearch.cli.status import errors, status
 from clipsearch.errors import ClipsearchError
@@ -40,7 +39,7 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 app.command("index")(index)
-app.command("query", epilog=EPILOG, cls=SectionedCommand)(query)
+app.command("query", epilog=EPILOG, cls=QueryCommand)(query)
 for command in (queries, status, errors, forget, check, repair, backup, demo):
     app.command(command.__name__)(command)
 app.command("import")(take_in)
@@ -80,7 +79,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         render.complain(str(error))
         return error.exit_code
     except typer.TyperException as error:
-        render.complain(misuse(error))
+        render.complain(misuse(error, given))
         return ExitCode.ERROR
     except render.OutputClosed:
         render.let_go_of_output()
@@ -94,11 +93,16 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return code
 
 
-def misuse(error: typer.TyperException) -> str:
-    """Give Typer's message in our form, with the command whose help explains more."""
+def misuse(error: typer.TyperException, given: Sequence[str]) -> str:
+    """Give Typer's message in our form, with the command whose help explains more.
+
+    Typer does not say where a value is missing at the end of the arguments.
+    """
     message = error.format_message().rstrip(".")
     context: typer.Context | None = getattr(error, "ctx", None)
-    command = context.command_path if context else "clipsearch"
+    names = [command.name for command in app.registered_commands]
+    named = f"clipsearch {given[0]}" if given and given[0] in names else "clipsearch"
+    command = context.command_path if context else named
     return f"{message[:1].lower()}{message[1:]}; see {command} --help"
 
 

@@ -14,6 +14,8 @@ from pathlib import Path
 
 from prompt_toolkit import PromptSession
 from prompt_toolkit.history import History
+from prompt_toolkit.key_binding import KeyBindings
+from prompt_toolkit.keys import Keys
 
 from clipsearch.cli import render
 from clipsearch.errors import ClipsearchError
@@ -32,6 +34,7 @@ def converse(answer: Callable[[str], object], history: Path) -> None:
         history=LineHistory(history),
         interrupt_exception=LineDropped,  # a KeyboardInterrupt is a signal, and ends the program
         enable_history_search=True,
+        key_bindings=_without_mouse(),
     )
     while True:
         try:
@@ -45,6 +48,17 @@ def converse(answer: Callable[[str], object], history: Path) -> None:
                 answer(line)
             except ClipsearchError as error:
                 render.complain(str(error))
+
+
+def _without_mouse() -> KeyBindings:
+    """The keys of the prompt: what looks like a mouse's message means nothing.
+
+    We ask for none, so that it was pasted; coloured text has sequences that begin as they do, and
+    prompt_toolkit's own reader of them would end in a traceback.
+    """
+    keys = KeyBindings()
+    keys.add(Keys.Vt100MouseEvent)(lambda _: None)
+    return keys
 
 
 def _read(session: PromptSession[str]) -> str:

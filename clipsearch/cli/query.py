@@ -12,6 +12,7 @@ import typer
 from clipsearch.cli import filter_options as only
 from clipsearch.cli import query_options as how
 from clipsearch.cli import render
+from clipsearch.cli.help import SectionedCommand
 from clipsearch.cli.opening import open_library
 from clipsearch.cli.options import ExitCode, LibraryOption, ModelOption, VocabOption
 from clipsearch.cli.output import Output
@@ -22,6 +23,24 @@ from clipsearch.probes import IndexedProbe, Query, checked_name, parse
 if TYPE_CHECKING:
     from clipsearch.library import Library
     from clipsearch.query.wanted import QueryOptions
+
+
+class QueryCommand(SectionedCommand):
+    """Its arguments are words of the language: one that begins with "- " is no option."""
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        """Give Typer the minus of `"- dog"` on its own, as `- dog` gives it."""
+        with_value = {
+            name
+            for parameter in self.get_params(ctx)
+            if not getattr(parameter, "is_flag", True)
+            for name in parameter.opts
+        }
+        words: list[str] = []
+        for before, word in zip(["", *args], args, strict=False):
+            is_minus = word.startswith("- ") and before not in with_value
+            words += word.split(" ", 1) if is_minus else [word]
+        return super().parse_args(ctx, words)
 
 
 def query(

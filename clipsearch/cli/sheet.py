@@ -6,6 +6,7 @@ The page needs no other file, no network and no script. Whatever comes from outs
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
     from clipsearch.library import Hit
 
 THUMBNAIL_PX = 256
+MARK, MARKED_BYTES = b"clipsearch", 512  # near the beginning of every sheet, of either kind
 
 STYLE = """
 :root { color-scheme: light dark; --page: #f6f6f4; --card: #fff; --ink: #1d1d1f; --soft: #6b6b70;
@@ -97,6 +99,7 @@ class SheetQuery:
 
 def write_sheet(file: Path, heading: str, remark: str, queries: Sequence[SheetQuery]) -> None:
     """Write what the file's ending asks for. Raises ClipsearchError if that is not possible."""
+    check_place(file)
     if file.suffix.lower() == ".png":
         save_sheet(file, sheet_png(queries))
     else:
@@ -104,12 +107,30 @@ def write_sheet(file: Path, heading: str, remark: str, queries: Sequence[SheetQu
 
 
 def check_place(file: Path) -> None:
-    """Refuse a sheet that has no folder, before somebody has waited for it."""
+    """Refuse a sheet that has no folder, or would take the place of something else.
+
+    A shell makes --sheet *.png the first of the pictures.
+    """
     if not file.parent.is_dir():
         raise ClipsearchError(
             f"the contact sheet {file} cannot be written (there is no folder {file.parent}): "
             "make it, or name another file"
         )
+    if not _is_ours(file):
+        raise ClipsearchError(
+            f"the contact sheet {file} cannot be written (something else has that name): remove "
+            "that, or name another file"
+        )
+
+
+def _is_ours(file: Path) -> bool:
+    """Whether the file is a sheet, or nothing yet; writing tells of all that cannot be read."""
+    with suppress(OSError):
+        if file.is_file():
+            with file.open("rb") as there:
+                start = there.read(MARKED_BYTES)
+            return not start or MARK in start
+    return True
 
 
 def sheet_png(queries: Sequence[SheetQuery]) -> bytes:
@@ -138,6 +159,7 @@ def sheet_html(heading: str, remark: str, queries: Sequence[SheetQuery]) -> str:
         [
             "<!doctype html>",
             '<html lang="en"><head><meta charset="utf-8">',
+            '<meta name="generator" content="clipsearch">',
             '<meta name="viewport" content="width=device-width, initial-scale=1">',
             f"<title>{safe(heading)}</title><style>{STYLE}</style></head><body>",
             f"<header><h1>{safe(heading)}</h1><p>{safe(remark)}</p></header>",

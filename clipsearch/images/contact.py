@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from PIL import Image, ImageDraw, ImageFont
+from PIL.PngImagePlugin import PngInfo
 
 MAX_TILES = 1000  # about 150 megapixels of sheet
 
@@ -55,7 +56,9 @@ def contact_sheet(groups: Sequence[TileGroup], tile_px: int = 256) -> bytes:
     for group in groups:
         top = layout.draw(sheet, group, top)
     content = io.BytesIO()
-    sheet.save(content, "PNG")
+    origin = PngInfo()
+    origin.add_text("Software", "clipsearch")
+    sheet.save(content, "PNG", pnginfo=origin)
     return content.getvalue()
 
 

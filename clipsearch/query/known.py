@@ -113,7 +113,8 @@ class _Expansion:
         chain = " → ".join(f"@{each}" for each in (*above, name))
         if name in above:
             raise QueryError(
-                f"the saved query @{name} leads back to itself ({chain}): save it anew"
+                f"the saved query @{name} leads back to itself ({chain}): save one of "
+                "them under another name"
             )
         if len(above) == MAX_DEPTH:
             raise QueryError(

@@ -56,6 +56,17 @@ def test_errors_are_a_sentence_and_it_goes_on(indexed: Path) -> None:
         assert terminal.code == 0
 
 
+def test_coloured_text_that_was_pasted_is_no_traceback(indexed: Path) -> None:
+    with opened(indexed) as terminal:
+        terminal.wait_for(ASKS)
+        terminal.type("\x1b[31mdog\r")
+        assert b"Exception" not in terminal.wait_for(b"red.png")
+        terminal.wait_for(ASKS)
+        terminal.type("\x04")
+        terminal.rest()
+        assert terminal.code == 0
+
+
 def test_ctrl_c_clears_the_line(indexed: Path) -> None:
     with opened(indexed) as terminal:
         terminal.wait_for(ASKS)

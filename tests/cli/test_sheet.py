@@ -123,3 +123,18 @@ def test_a_sheet_without_a_folder_is_refused_before_the_search(tmp_path: Path) -
     check_place(tmp_path / "a.html")
     with pytest.raises(ClipsearchError, match="there is no folder"):
         check_place(tmp_path / "none" / "a.html")
+
+
+@pytest.mark.parametrize("name", ["a.html", "a.png"])
+def test_a_sheet_replaces_older_sheets_and_nothing_else(tmp_path: Path, name: str) -> None:
+    file = tmp_path / name
+    file.touch()
+    for title in ("first", "second"):
+        write_sheet(file, title, "", [SheetQuery(title, ())])
+    assert file.read_bytes() != b""
+    Image.new("RGB", (2, 2)).save(file, "PNG")
+    photo = file.read_bytes()
+    for attempt in (check_place, lambda file: write_sheet(file, "t", "", [])):
+        with pytest.raises(ClipsearchError, match="something else has that name"):
+            attempt(file)
+    assert file.read_bytes() == photo
