@@ -35,7 +35,8 @@ class NamedQueries(ABC):
         """Give a query, text or a Query, a name, in place of the query that had it.
 
         Picture files are remembered by their absolute paths. Raises QueryError for a name or query
-        that cannot be kept, or that would lead back to itself, NoLibrary, and LibraryLocked as `index` does.
+        that cannot be kept or would lead back to itself, NoLibrary, and LibraryLocked as `index`
+        does.
         """
         from clipsearch.indexer.lock import write_lock
 

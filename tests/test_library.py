@@ -151,6 +151,11 @@ def test_a_probe_without_sense_is_refused(painted: Library, probe: object) -> No
         painted.query(probe)
 
 
+def test_an_option_that_there_is_not_is_refused_rather_than_passed_over(painted: Library) -> None:
+    with pytest.raises(QueryError, match='no option "filter"'):
+        painted.query("red", filter="year:2023")  # type: ignore[call-arg]
+
+
 def test_probes_that_cancel_out_are_refused(painted: Library) -> None:
     with pytest.raises(QueryError, match="cancel"):
         painted.query("red - red")

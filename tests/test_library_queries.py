@@ -89,7 +89,7 @@ def test_a_query_that_would_lead_back_to_itself_does_not_replace_another(filled:
     filled.save_query("beach", "sea")
     filled.save_query("evening", "@beach + night")
     for asked in ("@beach - people", "@evening", "red - @beach"):
-        with pytest.raises(QueryError, match="cannot be saved as @beach: .* leads back to itself"):
+        with pytest.raises(QueryError, match=r"cannot be saved as @beach: .* leads back to itself"):
             filled.save_query("beach", asked)
     assert texts(filled) == {"beach": "sea", "evening": "@beach + night"}
 

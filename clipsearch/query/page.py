@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from clipsearch.query.hits import Hit, Hits
 
 NOTEBOOK_PX = 160
+MAX_TILES = 100  # about a megabyte in the notebook's file
 
 # Notebooks strip style sheets, so that each element carries its own.
 _GRID = "display:flex;flex-wrap:wrap;gap:10px;align-items:flex-start"
@@ -27,13 +28,14 @@ _PICTURE = f"display:block;margin:0;max-width:100%;max-height:{NOTEBOOK_PX}px"
 
 
 def hits_html(found: Hits) -> str:
-    """A fragment with a tile for each hit."""
+    """A fragment with a tile for each of the first MAX_TILES hits."""
     asked = f"<p>{safe(found.query.text)}</p>" if found.query else ""
     notes = "".join(f"<p>{safe(note)}</p>" for note in found.notes)
     if not found:
         return f"<div>{asked}{notes}<p>nothing found</p></div>"
-    tiles = "".join(_tile(hit) for hit in found)
-    return f'<div>{asked}{notes}<div style="{_GRID}">{tiles}</div></div>'
+    tiles = "".join(_tile(hit) for hit in found[:MAX_TILES])
+    more = f"<p>and {len(found) - MAX_TILES:,} more</p>" if len(found) > MAX_TILES else ""
+    return f'<div>{asked}{notes}<div style="{_GRID}">{tiles}</div>{more}</div>'
 
 
 def safe(words: str) -> str:

@@ -52,6 +52,10 @@ class Wanted:
     @classmethod
     def of(cls, k: int, options: QueryOptions) -> Wanted:
         """Raises QueryError for what makes no sense."""
+        if unknown := options.keys() - QueryOptions.__annotations__.keys():
+            # A slip such as filter= must not widen the answer unseen.
+            names = ", ".join(QueryOptions.__annotations__)
+            raise QueryError(f'query has no option "{min(unknown)}": there are k, {names}')
         chosen = cls(
             k=whole(k, 1, "hits"),
             exact=options.get("exact", False),

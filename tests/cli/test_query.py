@@ -108,6 +108,21 @@ def test_probes_can_be_joined(run: Run, indexed: Path, photos: Path) -> None:
 
 
 @pytest.mark.parametrize(
+    "arguments", [["dog", "- cat"], ["dog - cat"], ["dog", "-", "cat"], ["--all", "dog", "- cat"]]
+)
+def test_a_minus_works_in_quotation_marks_and_without(
+    run: Run, indexed: Path, arguments: list[str]
+) -> None:
+    found = run("query", "--all", "--json", "-L", indexed, *arguments)
+    assert found.json["query"] == "dog - cat" and found.code == 0
+
+
+def test_the_value_of_an_option_may_begin_with_a_minus(run: Run, indexed: Path) -> None:
+    found = run("query", "dog", "--template", "- {}", "--all", "--json", "-L", indexed)
+    assert found.json["query"] == 'dog template:"- {}"'
+
+
+@pytest.mark.parametrize(
     ("arguments", "said"),
     [
         (["dog", "-k", "0"], "-k 0"),
@@ -116,6 +131,8 @@ def test_probes_can_be_joined(run: Run, indexed: Path, photos: Path) -> None:
         ([""], "empty"),
         (["  "], "empty"),
         (["./gone.jpg"], "gone.jpg"),
+        (["- dog"], "only says what not to look for"),
+        (["dog", "--camera", "Leica", "- dog + + cat"], "column 13"),
         (["dog", "--nonsense"], "--nonsense"),
         (["dog", "--offset", "-1"], "--offset -1"),
         (["dog", "--min-score", "30"], "--min-score 30 is no cosine"),

@@ -14,6 +14,7 @@ import pytest
 from clipsearch.errors import MissingExtra
 from clipsearch.probes import parse
 from clipsearch.query.hits import Hit, Hits
+from clipsearch.query.page import MAX_TILES
 from tests.conftest import Paint
 
 GONE = Path("/gone/a b.jpg")
@@ -118,3 +119,10 @@ def test_whatever_a_name_or_a_query_holds_stays_text() -> None:
 
 def test_no_hits_are_drawn_as_words() -> None:
     assert "nothing found" in Hits((), parse("a dog"))._repr_html_()
+
+
+def test_a_notebook_draws_the_first_of_very_many(paint: Paint) -> None:
+    picture = paint("red.png")
+    page = Page(hits(*[picture] * (MAX_TILES + 1))._repr_html_())
+    assert len(page.sources) == MAX_TILES
+    assert "and 1 more" in page.words
