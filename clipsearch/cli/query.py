@@ -18,7 +18,7 @@ from clipsearch.cli.options import ExitCode, LibraryOption, ModelOption, VocabOp
 from clipsearch.cli.output import Output
 from clipsearch.errors import QueryError
 from clipsearch.filters import Filter
-from clipsearch.probes import IndexedProbe, Query, checked_name, parse
+from clipsearch.probes import IndexedProbe, Query, UrlProbe, checked_name, parse
 
 if TYPE_CHECKING:
     from clipsearch.library import Library
@@ -176,6 +176,10 @@ def answer(
 
 def why_nothing(opened: Library, asked: Query, asking: Asking) -> str:
     """Say in one sentence why nothing is shown, and what there is instead."""
+    if any(isinstance(probe, UrlProbe) for probe in asked.probes):
+        # It is not fetched again for the name of the nearest.
+        is_cut = asking.options["only_matches"]
+        return "nothing stands out; --all shows the nearest" if is_cut else "nothing is left"
     nearest = opened.query(asked, k=1, exact=asking.options["exact"])
     if not nearest:
         return "no picture passes the filters" if asked.filters else "there is nothing to be found"

@@ -15,6 +15,7 @@ from PIL import Image
 
 from clipsearch.probes import parse
 from tests.cli.conftest import Run
+from tests.clip.servers import serving
 
 Paint = Callable[..., Path]
 ROOT = Path(__file__).resolve().parents[2]
@@ -204,6 +205,16 @@ def test_where_nothing_is_shown_one_sentence_names_the_nearest(run: Run, indexed
         shown == f"nothing has so high a score; the nearest: {best['score']:.3f} {best['path']}\n"
     )
     assert "no hits after the first 50" in run(*asked, "--offset", 50).err
+
+
+def test_a_picture_of_the_web_is_fetched_once_though_nothing_is_shown(
+    run: Run, indexed: Path, photos: Path
+) -> None:
+    with serving() as server:
+        server.content = (photos / "red.png").read_bytes()
+        found = run("query", server.url, "--offset", "1000", "-L", indexed)
+        assert (found.code, found.out) == (1, b"")
+        assert len(server.requests) == 1
 
 
 def test_copies_are_told_and_a_vanished_picture_ends_with_3(
