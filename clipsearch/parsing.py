@@ -59,6 +59,9 @@ _STRAY = re.compile(
     r"\A(?:#[0-9]+|@[A-Za-z0-9._-]+|https?://\S+)(?=\s)|(?<=\s)(?:https?://|\.\.?/|~/)\S+"
 )
 
+# "dog -cat", as web searches write it; as words it would look for cats.
+_GLUED = re.compile(r"(?<=\s)-(?=[^\W\d_])\S+")
+
 
 @dataclass
 class Parts:
@@ -313,7 +316,7 @@ def _thing(text: str, weight: float, is_first: bool) -> Probe | None:
 
 
 def _refuse_stray(text: str, column: int) -> None:
-    """Raise QueryError where a picture, id or name stands among words."""
+    """Raise QueryError where a picture, id, name or operator stands among words."""
     covered = _QUOTED.sub(lambda match: '"' * len(match.group()), text)
     mark = _MARK.match(covered)
     if mark and mark["key"] and _is_mark(mark, column):
@@ -322,8 +325,16 @@ def _refuse_stray(text: str, column: int) -> None:
             "it apart",
             column,
         )
-    stray = None if text.startswith(_PATH_STARTS) else _STRAY.search(covered)
-    if stray:
+    if text.startswith(_PATH_STARTS):
+        return
+    if glued := _GLUED.search(covered):
+        at = column + glued.start()
+        raise QueryError(
+            f"column {at + 1}: put a space behind the minus of {quoted(glued.group())}, or all of "
+            "it in quotation marks if it is meant as words",
+            at,
+        )
+    if stray := _STRAY.search(covered):
         at = column + stray.start()
         side = "after" if stray.start() == 0 else "before"
         raise QueryError(

@@ -48,10 +48,16 @@ def test_a_bare_name_is_a_picture_if_it_ends_like_one(name: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "words", ["a t-shirt", "black-and-white", "16:9 screen", "1+1", "rock & roll"]
+    "words", ["a t-shirt", "black-and-white", "16:9 screen", "1+1", "rock & roll", "at -5"]
 )
 def test_what_only_looks_like_an_operator_is_words(words: str) -> None:
     assert parse(words).probes == (TextProbe(words),)
+
+
+def test_a_minus_at_a_word_is_words_where_they_are_quoted_or_a_path() -> None:
+    assert parse('"a dog -cat"').probes == (TextProbe("a dog -cat"),)
+    assert parse("./a dog -cat").probes == (ImageProbe(Path("./a dog -cat")),)
+    assert parse(Query((TextProbe("a dog -cat"),)).text).probes == (TextProbe("a dog -cat"),)
 
 
 def test_plus_and_minus_join_probes() -> None:
@@ -91,6 +97,7 @@ def test_an_empty_query_is_refused(nothing: str | list[str]) -> None:
         ("1e9:a", 0, "weight 1e9"),
         ("-2:a", 0, "weight -2"),
         ("a + 2:", 4, "no words"),
+        ("a dog -cat", 6, "a space behind the minus"),
         (["./a.jpg", "./b.jpg"], 8, "between"),
     ],
 )
