@@ -40,10 +40,10 @@ class NoDowngrade(HTTPRedirectHandler):
     def redirect_request(
         self, req: Request, fp: IO[bytes], code: int, msg: str, headers: HTTPMessage, newurl: str
     ) -> Request | None:
+        fp.close()  # urllib would first read all that comes with a redirect, however much that is
         encrypted = urlsplit(newurl).scheme == "https"
         # urllib would also go to ftp.
         if not encrypted and (req.type == "https" or urlsplit(newurl).scheme != "http"):
-            fp.close()
             raise URLError(f"the server redirects to {newurl}, which is not encrypted")
         return super().redirect_request(req, fp, code, msg, headers, newurl)
 

@@ -2,13 +2,34 @@
 
 from __future__ import annotations
 
+import socket
 from collections.abc import Iterator
-from threading import Event
+from contextlib import contextmanager, suppress
+from threading import Event, Thread
 
 import pytest
 
 from clipsearch.fetching import Limits, Unfetched, fetch
 from tests.clip.servers import CONTENT, Server, serving
+
+
+@contextmanager
+def endless_redirect(to: str) -> Iterator[str]:
+    """The address of a server that redirects, and goes on sending for as long as it is listened
+    to."""
+
+    def answer() -> None:
+        connection, _ = listening.accept()
+        with connection, suppress(ConnectionError):
+            connection.sendall(f"HTTP/1.1 302 Found\r\nLocation: {to}\r\n\r\n".encode())
+            while True:
+                connection.sendall(bytes(1 << 16))
+
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+        thread = Thread(target=answer)
+        thread.start()
+        yield f"http://127.0.0.1:{listening.getsockname()[1]}/"
+        thread.join()
 
 
 @pytest.fixture
@@ -36,6 +57,12 @@ def test_a_redirect_to_anything_else_is_not_followed(server: Server, target: str
     server.redirects["/models/Tiny.pt"] = target
     with pytest.raises(Unfetched):
         fetch(server.url)
+
+
+def test_what_comes_with_a_redirect_is_not_read(server: Server) -> None:
+    """Else a server could fill the memory with it, which no limit of ours would see."""
+    with endless_redirect(to=server.url) as url:
+        assert fetch(url, Limits(seconds=5)) == CONTENT
 
 
 def test_a_redirect_in_circles_ends(server: Server) -> None:

@@ -105,6 +105,12 @@ def test_a_lower_version_is_read_again(aged: Library, photos: Path) -> None:
     assert facts(records(aged)[0]) == EXPECTED
 
 
+def test_a_damaged_version_is_read_again(aged: Library, photos: Path) -> None:
+    raw(aged, "UPDATE images SET details = 'x' || image_id")
+    aged.index(photos)
+    assert facts(records(aged)[0]) == EXPECTED
+
+
 def test_only_the_folder_that_is_indexed_is_filled_in(aged: Library, photos: Path) -> None:
     aged.index(photos / "deep")
     assert [record.details for record in records(aged)] == [None, DETAILS_VERSION, None]

@@ -107,6 +107,17 @@ def test_a_library_without_pictures_has_no_hits(tmp_path: Path) -> None:
         assert opened.query("bird", only_matches=True) == []
 
 
+@pytest.mark.parametrize("n", [1, 2, 16, 600])
+@pytest.mark.parametrize("probe", ["bird", "aardvark", "bird + sea", direction("bird")])
+def test_equal_pictures_are_equally_sure(tmp_path: Path, n: int, probe: object) -> None:
+    vectors = np.repeat(direction("bird")[None], n, axis=0)
+    with Library(tmp_path / "equal", encoder=WordEncoder()) as opened:
+        opened.add_vectors([f"{at}.jpg" for at in range(n)], vectors, root=tmp_path)
+        sure = [hit.confidence for hit in opened.query(probe, k=n)]
+    assert len(sure) == n and len(set(sure)) == 1
+    assert sure[0] is not None and 0 <= sure[0] <= 1
+
+
 def test_the_prompts_are_encoded_once_for_all_libraries(library: Library, tmp_path: Path) -> None:
     library.query("bird")
     encoder = WordEncoder()
