@@ -219,6 +219,12 @@ def _usual(common: Numbers) -> tuple[float, float]:
     return _median(common.mean(axis=1)), deviation
 
 
+def _median(values: Numbers) -> float:
+    """As np.median, which imports numpy.ma: a twentieth of a question in a new process."""
+    ordered, n = np.sort(values), values.size
+    return float(ordered[(n - 1) // 2] + ordered[n // 2]) / 2
+
+
 def _blended(scores: Numbers, usual_mean: float, usual_deviation: float) -> tuple[float, float]:
     """Mean and deviation, drawn towards what is usual where there are few."""
     means, deviations = _rows(scores[None], usual_mean, usual_deviation)

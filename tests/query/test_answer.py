@@ -118,6 +118,16 @@ def test_equal_pictures_are_equally_sure(tmp_path: Path, n: int, probe: object) 
     assert sure[0] is not None and 0 <= sure[0] <= 1
 
 
+def test_one_picture_that_is_left_of_many_is_judged(
+    library: Library, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("clipsearch.query.answer.SAMPLE_SIZE", 20)
+    with library._opened().begin() as write:
+        write.mark_missing([image_id for image_id in range(1, N_PICTURES + 1) if image_id != 2])
+    (hit,) = library.query("bird")
+    assert hit.image_id == 2 and hit.confidence is not None and 0 <= hit.confidence <= 1
+
+
 def test_the_prompts_are_encoded_once_for_all_libraries(library: Library, tmp_path: Path) -> None:
     library.query("bird")
     encoder = WordEncoder()
