@@ -219,6 +219,12 @@ class QuickSnapshot:
             kept[wanted] = matching_ids(wanted, lambda *a: self._connection.execute(*a).fetchall())
         return kept[wanted]
 
+    def lacks_details(self) -> bool:
+        from clipsearch.catalog.matching import lacks_details
+
+        ask = self._connection.execute
+        return self._once("lacking", lambda: lacks_details(lambda *a: ask(*a).fetchall()))
+
     def saved_query(self, name: str) -> str | None:
         statement = "SELECT text FROM saved_queries WHERE name = ?"
         found = self._connection.execute(statement, (name,)).fetchone()

@@ -54,7 +54,7 @@ def vector_sample(execute: Execute, model_id: int, dimension: int, size: int) ->
 
 def _spread(first: int, last: int, n: int) -> list[int]:
     """About n whole numbers from first to last, at even distances."""
-    return distinct(np.linspace(first, last, n).astype(np.int64)).tolist()
+    return [int(each) for each in distinct(np.linspace(first, last, n).astype(np.int64))]
 
 
 def _rows(execute: Execute, model_id: int, ids: list[int]) -> list[Sequence[Any]]:

@@ -8,7 +8,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal, TypedDict, get_args
+from typing import Any, Literal, TypedDict, get_args
 
 import numpy as np
 
@@ -73,9 +73,9 @@ class Wanted:
         return chosen
 
 
-def _is_number(given: object) -> bool:
+def _is_number(given: Any) -> bool:
     is_real = isinstance(given, int | float | np.integer | np.floating)
-    return is_real and abs(given) < math.inf  # type: ignore[operator]
+    return is_real and bool(abs(given) < math.inf)
 
 
 def whole(number: object, least: int, what: str) -> int:
