@@ -6,6 +6,7 @@ import socket
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from threading import Event, Thread
+from threading import enumerate as enumerate_threads
 
 import pytest
 
@@ -117,6 +118,23 @@ def test_a_server_that_falls_silent_is_left(server: Server) -> None:
     server.cut, server.stall = 1000, Event()
     with pytest.raises(Unfetched, match="fell silent"):
         fetch(server.url, Limits(silent_seconds=0.1))
+
+
+def test_no_thread_stays_with_a_server_that_was_left(server: Server) -> None:
+    before = set(enumerate_threads())
+    server.drip, server.stall = True, Event()
+    with pytest.raises(Unfetched, match="longer than"):
+        fetch(server.url, Limits(seconds=0.2))
+    ours = [each for each in set(enumerate_threads()) - before if "(run)" in each.name]
+    for each in ours:
+        each.join(5)
+    assert not any(each.is_alive() for each in ours)
+
+
+def test_a_name_and_password_are_not_told() -> None:
+    with pytest.raises(Unfetched, match="name or password") as told:
+        fetch("http://me:secret@127.0.0.1/a.jpg")
+    assert "secret" not in str(told.value)
 
 
 def test_a_server_that_drips_is_left(server: Server) -> None:
