@@ -276,7 +276,8 @@ class QuickSnapshot:
 
     def dates_of(self, image_ids: Iterable[int]) -> dict[int, str]:
         given = {"ids": json.dumps([int(image_id) for image_id in image_ids])}
-        return dict(self._connection.execute(_DATES, given).fetchall())
+        # As text, because what is damaged may be of any type, and is sorted with others.
+        return {row[0]: str(row[1]) for row in self._connection.execute(_DATES, given)}
 
     def vector_sample(self, model_id: int, size: int) -> VectorSample:
         """Read once for all queries."""

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import hashlib
+import sqlite3
 from collections.abc import Iterator, Sequence
+from contextlib import closing
 from pathlib import Path
 
 import numpy as np
@@ -98,6 +100,12 @@ def test_by_date_the_newest_come_first_and_the_undated_last(library: Library) ->
     days = [(hit.image_id - 1) % 28 for hit in found]
     assert found[-1].image_id == 3
     assert days[:-1] == sorted(days[:-1], reverse=True)
+
+
+def test_a_damaged_date_is_sorted_somewhere(library: Library) -> None:
+    with closing(sqlite3.connect(library.path / "catalog.sqlite3")) as connection, connection:
+        connection.execute("UPDATE images SET taken_at = x'ff' WHERE image_id = 5")
+    assert len(library.query("bird", k=N_PICTURES, sort="date")) == N_PICTURES
 
 
 def test_a_library_without_pictures_has_no_hits(tmp_path: Path) -> None:
