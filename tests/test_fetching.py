@@ -2,13 +2,35 @@
 
 from __future__ import annotations
 
+import socket
 from collections.abc import Iterator
-from threading import Event
+from contextlib import contextmanager, suppress
+from threading import Event, Thread
+from threading import enumerate as enumerate_threads
 
 import pytest
 
 from clipsearch.fetching import Limits, Unfetched, fetch
 from tests.clip.servers import CONTENT, Server, serving
+
+
+@contextmanager
+def endless_redirect(to: str) -> Iterator[str]:
+    """The address of a server that redirects, and goes on sending for as long as it is listened
+    to."""
+
+    def answer() -> None:
+        connection, _ = listening.accept()
+        with connection, suppress(ConnectionError):
+            connection.sendall(f"HTTP/1.1 302 Found\r\nLocation: {to}\r\n\r\n".encode())
+            while True:
+                connection.sendall(bytes(1 << 16))
+
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+        thread = Thread(target=answer)
+        thread.start()
+        yield f"http://127.0.0.1:{listening.getsockname()[1]}/"
+        thread.join()
 
 
 @pytest.fixture
@@ -36,6 +58,12 @@ def test_a_redirect_to_anything_else_is_not_followed(server: Server, target: str
     server.redirects["/models/Tiny.pt"] = target
     with pytest.raises(Unfetched):
         fetch(server.url)
+
+
+def test_what_comes_with_a_redirect_is_not_read(server: Server) -> None:
+    """Else a server could fill the memory with it, which no limit of ours would see."""
+    with endless_redirect(to=server.url) as url:
+        assert fetch(url, Limits(seconds=5)) == CONTENT
 
 
 def test_a_redirect_in_circles_ends(server: Server) -> None:
@@ -90,6 +118,23 @@ def test_a_server_that_falls_silent_is_left(server: Server) -> None:
     server.cut, server.stall = 1000, Event()
     with pytest.raises(Unfetched, match="fell silent"):
         fetch(server.url, Limits(silent_seconds=0.1))
+
+
+def test_no_thread_stays_with_a_server_that_was_left(server: Server) -> None:
+    before = set(enumerate_threads())
+    server.drip, server.stall = True, Event()
+    with pytest.raises(Unfetched, match="longer than"):
+        fetch(server.url, Limits(seconds=0.2))
+    ours = [each for each in set(enumerate_threads()) - before if "(run)" in each.name]
+    for each in ours:
+        each.join(5)
+    assert not any(each.is_alive() for each in ours)
+
+
+def test_a_name_and_password_are_not_told() -> None:
+    with pytest.raises(Unfetched, match="name or password") as told:
+        fetch("http://me:secret@127.0.0.1/a.jpg")
+    assert "secret" not in str(told.value)
 
 
 def test_a_server_that_drips_is_left(server: Server) -> None:

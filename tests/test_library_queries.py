@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import sqlite3
+from contextlib import closing
 from datetime import datetime
 from pathlib import Path
 
@@ -131,3 +133,12 @@ def test_the_quick_catalog_knows_them(filled: Library) -> None:
     with quick.snapshot() as state:
         assert (state.saved_query("beach"), state.saved_query("x")) == ("sea", None)
     quick.close()
+
+
+def test_a_catalog_that_is_made_anew_keeps_them(filled: Library) -> None:
+    filled.save_query("beach", "sea")
+    filled.close()
+    with closing(sqlite3.connect(filled.path / "catalog.sqlite3")) as connection, connection:
+        connection.execute("DELETE FROM alembic_version")
+    assert "new catalog" in filled.repair().actions[0]
+    assert texts(filled) == {"beach": "sea"}

@@ -48,6 +48,12 @@ def matching_ids(wanted: Filter, ask: Ask) -> IdArray:
     return np.sort(np.concatenate(found)) if found else np.empty(0, dtype=np.int64)
 
 
+def lacks_details(ask: Ask) -> bool:
+    """Whether an older version looked into a present picture, which read no details of it."""
+    old = f"{_PRESENT} AND details IS NULL AND content_hash IS NOT NULL"
+    return bool(ask(f"SELECT EXISTS (SELECT 1 FROM images WHERE {old})", {})[0][0])
+
+
 def _starts(ask: Ask) -> range:
     newest = ask("SELECT max(image_id) FROM images", {})[0][0] or 0
     return range(0, newest, IDS_AT_ONCE)

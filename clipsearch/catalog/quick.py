@@ -219,6 +219,12 @@ class QuickSnapshot:
             kept[wanted] = matching_ids(wanted, lambda *a: self._connection.execute(*a).fetchall())
         return kept[wanted]
 
+    def lacks_details(self) -> bool:
+        from clipsearch.catalog.matching import lacks_details
+
+        ask = self._connection.execute
+        return self._once("lacking", lambda: lacks_details(lambda *a: ask(*a).fetchall()))
+
     def saved_query(self, name: str) -> str | None:
         statement = "SELECT text FROM saved_queries WHERE name = ?"
         found = self._connection.execute(statement, (name,)).fetchone()
@@ -270,7 +276,8 @@ class QuickSnapshot:
 
     def dates_of(self, image_ids: Iterable[int]) -> dict[int, str]:
         given = {"ids": json.dumps([int(image_id) for image_id in image_ids])}
-        return dict(self._connection.execute(_DATES, given).fetchall())
+        # As text, because what is damaged may be of any type, and is sorted with others.
+        return {row[0]: str(row[1]) for row in self._connection.execute(_DATES, given)}
 
     def vector_sample(self, model_id: int, size: int) -> VectorSample:
         """Read once for all queries."""

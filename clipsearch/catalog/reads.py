@@ -23,7 +23,7 @@ from clipsearch.catalog import blobs
 from clipsearch.catalog.conditions import ABSENT, ImageIds, among, below
 from clipsearch.catalog.database import in_words
 from clipsearch.catalog.image_reads import ImageReads, count, images
-from clipsearch.catalog.matching import matching_ids
+from clipsearch.catalog.matching import lacks_details, matching_ids
 from clipsearch.catalog.records import (
     ImageRecord,
     VectorBatch,
@@ -163,6 +163,11 @@ class CatalogReads(ImageReads):
         """The present images that fulfil all that a filter asks, ascending."""
         with self._reading() as connection:
             return matching_ids(wanted, lambda *asked: connection.exec_driver_sql(*asked).all())
+
+    def lacks_details(self) -> bool:
+        """Whether there are present pictures of which no camera, lens, place or kind was read."""
+        with self._reading() as connection:
+            return lacks_details(lambda *asked: connection.exec_driver_sql(*asked).all())
 
     def absent_ids(self) -> IdArray:
         """The images that are missing or unreadable, in no order."""

@@ -29,7 +29,15 @@ if TYPE_CHECKING:
     from clipsearch.indexer.report import Tally
 
 ROWS_AT_ONCE = 4096  # 4 MB of vectors in one transaction
-_RANGES = {"latitude": (-90, 90), "longitude": (-180, 180), "orientation": (1, 8)}
+_RANGES = {
+    "width": (1, 999_999_999),
+    "height": (1, 999_999_999),
+    "latitude": (-90, 90),
+    "longitude": (-180, 180),
+    "orientation": (1, 8),
+}
+_DEGREES = ("latitude", "longitude")
+_TEXTS = ("camera", "lens", "format", "zone")
 
 Metadata = Sequence[Mapping[str, Any]]
 
@@ -226,9 +234,12 @@ def _checked(details: Mapping[str, Any]) -> Mapping[str, Any]:
             raise CatalogError(
                 f"the {name} {value!r} cannot be kept: give a number from {low} to {high}"
             )
-        kept[name] = int(number) if name == "orientation" else number
+        kept[name] = number if name in _DEGREES else int(number)
+    for name in _TEXTS:
+        if not isinstance(kept.get(name), str | None):
+            raise CatalogError(f"the {name} {kept[name]!r} cannot be kept: give it as text")
     if kept.get("format") is not None:
-        kept["format"] = str(kept["format"]).lower()
+        kept["format"] = kept["format"].lower()
     if kept.get("taken_at") is not None:
         kept |= _moment(kept["taken_at"])
     return kept

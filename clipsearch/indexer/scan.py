@@ -204,9 +204,9 @@ def known(place: Place, catalog: Catalog) -> Iterator[tuple[bytes, ImageRecord]]
 
 def lacks_details(record: ImageRecord) -> bool:
     """Whether its picture was looked into by a version that read fewer details of it."""
-    return (
-        not record.is_unseen and record.reason is None and (record.details or 0) < DETAILS_VERSION
-    )
+    # A damaged row may hold no number.
+    is_described = isinstance(record.details, int) and record.details >= DETAILS_VERSION
+    return not (record.is_unseen or record.reason is not None or is_described)
 
 
 def without_vector(place: Place, catalog: Catalog, model_id: int) -> frozenset[int]:

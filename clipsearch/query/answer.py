@@ -80,6 +80,31 @@ class _Ranking:
     def best(self, n: int) -> list[Hit]:
         if n <= len(self.first):
             return list(self.first[:n])
+        return self._found(n) if self._is_exact else self._continued(n)
+
+    def _continued(self, n: int) -> list[Hit]:
+        """Searching deeper, an approximate index may find what it missed before. That comes behind
+        what is on earlier pages, so that no picture is on two of them."""
+        depth = STEP
+        ranked = list(self.first) or self._found(depth)
+        n_found = len(ranked)
+        while len(ranked) < n and n_found >= depth:
+            depth *= 2
+            more = self._found(depth)
+            n_found = len(more)
+            known = {hit.image_id for hit in ranked}
+            ranked += [hit for hit in more if hit.image_id not in known]
+        return ranked[:n]
+
+    @property
+    def _is_exact(self) -> bool:
+        if self.question.space.base is None:
+            return True
+        from clipsearch.index.recipes import EXACT  # who searched without an index has not paid it
+
+        return self.question.space.base.index.recipe == EXACT
+
+    def _found(self, n: int) -> list[Hit]:
         asked = self.question
         return search(asked.vector, asked.space, n, asked.leave_out, self.allowed)
 

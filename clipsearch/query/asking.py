@@ -10,6 +10,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
+from clipsearch.probes import Query
 from clipsearch.query.answer import Question, answer
 from clipsearch.query.base import BaseFiles
 from clipsearch.query.cutoff import LastOrdinary
@@ -21,6 +22,11 @@ from clipsearch.query.search import Space
 from clipsearch.query.vector import image_vector, query_vector
 from clipsearch.query.wanted import QueryOptions, Wanted
 from clipsearch.settings import Settings
+
+LACKING = (
+    "of pictures that an older version indexed, camera, lens, place and kind are not known yet: "
+    "clipsearch index FOLDER reads them"
+)
 
 
 @dataclass(frozen=True)
@@ -64,5 +70,13 @@ class Asking:
                 )
                 found = answer(question, wanted)
                 found.notes += composed.notes
+                if len(found) < wanted.k and _asks_details(known.query) and state.lacks_details():
+                    found.notes += (LACKING,)
                 return found
         return self.hits(probe, k, options)  # the library has changed its model meanwhile
+
+
+def _asks_details(query: Query) -> bool:
+    """Whether its filters ask for what older versions did not read."""
+    asked = query.filters
+    return bool(asked.cameras or asked.lenses or asked.types or asked.near)

@@ -37,6 +37,9 @@ _STEEPNESS = 3.5
 _PRIOR_WEIGHT = 16.0
 # Between pictures nothing is known from prompts; these are usual means and deviations of CLIP's.
 _BETWEEN_PICTURES = (0.5, 0.15)
+# Scores are no nearer to each other than what is kept of vectors can tell; without it a library of
+# equal pictures would divide by zero.
+_LEAST_DEVIATION = 1e-3
 # A sample that holds the picture itself says nothing by it.
 _ITSELF = 0.9999
 _ARTICLES = {"a", "an", "the"}
@@ -212,7 +215,8 @@ def _of_words(
 def _usual(common: Numbers) -> tuple[float, float]:
     """The level and the deviation of the scores `[p, s]` that prompts get in the library."""
     within = common.std(axis=1) if common.shape[1] >= _PRIOR_WEIGHT else common.std()
-    return _median(common.mean(axis=1)), _median(np.ravel(within))
+    deviation = max(_median(np.ravel(within)), _LEAST_DEVIATION)
+    return _median(common.mean(axis=1)), deviation
 
 
 def _median(values: Numbers) -> float:
@@ -239,4 +243,4 @@ def _rows(scores: Numbers, usual_mean: float, usual_deviation: float) -> tuple[N
 
 
 def _moments(scores: Numbers) -> tuple[Numbers, Numbers]:
-    return scores.mean(axis=1), scores.std(axis=1)
+    return scores.mean(axis=1), np.maximum(scores.std(axis=1), _LEAST_DEVIATION)

@@ -31,8 +31,7 @@ def as_query(given: Any, encode_image: EncodeImage, options: QueryOptions | None
     """
     query, chosen = _query(given, encode_image), options or {}
     filters = query.filters.joined(_filter(chosen.get("filters", Filter())))
-    more = chosen.get("templates", ())
-    templates = (*query.templates, *([more] if isinstance(more, str) else more))
+    templates = (*query.templates, *_templates(chosen.get("templates", ())))
     return replace(query, filters=placed(filters), templates=templates)
 
 
@@ -60,6 +59,14 @@ def _add(whole: Parts, given: Any, encode_image: EncodeImage) -> None:
     whole.probes += part.probes
     whole.filters = whole.filters.joined(part.filters)
     whole.templates += part.templates
+
+
+def _templates(given: Any) -> Sequence[str]:
+    if isinstance(given, str):
+        return (given,)
+    if isinstance(given, Sequence) and all(isinstance(each, str) for each in given):
+        return given
+    raise QueryError('templates are sentences such as "a photo of a {}": give one, or a list')
 
 
 def _filter(given: Any) -> Filter:

@@ -6,6 +6,7 @@ In: an encoder, a folder of the user's own. Out: unit vectors. Knows nothing of 
 from __future__ import annotations
 
 import hashlib
+import math
 import os
 import threading
 from contextlib import suppress
@@ -18,6 +19,9 @@ from numpy.typing import NDArray
 from clipsearch.query.prompts import NULL_PROMPTS
 from clipsearch.query.vector import ProbeEncoder
 from clipsearch.vectors import FloatArray
+
+_DIGEST_BYTES = hashlib.sha256().digest_size
+_STORED = np.dtype("<f2")
 
 
 class NamedEncoder(ProbeEncoder, Protocol):
@@ -45,7 +49,7 @@ class PromptVectors:
         key = _key(encoder)
         with self._encoding:
             if key not in self._known:
-                file = self._folder / f"{key}.npy"
+                file = self._folder / f"{key}.f16"
                 shape = (len(NULL_PROMPTS), encoder.dimension)
                 half = _read(file, shape)
                 if half is None:
@@ -62,18 +66,19 @@ def _key(encoder: NamedEncoder) -> str:
 
 
 def _read(file: Path, shape: tuple[int, int]) -> NDArray[np.float16] | None:
-    with suppress(OSError, ValueError, EOFError):  # not there, or damaged
-        found = np.load(file, allow_pickle=False)
-        if found.shape == shape and found.dtype == np.float16 and np.isfinite(found).all():
-            half: NDArray[np.float16] = found
-            return half
+    """What `_write` wrote; None where it is not there, or not to the last bit."""
+    with suppress(OSError):
+        content = file.read_bytes()
+        digest, vectors = content[:_DIGEST_BYTES], content[_DIGEST_BYTES:]
+        if hashlib.sha256(vectors).digest() == digest and len(vectors) == 2 * math.prod(shape):
+            return np.frombuffer(vectors, dtype=_STORED).reshape(shape)
     return None
 
 
 def _write(file: Path, half: NDArray[np.float16]) -> None:
     temporary = file.with_name(f".{file.name}.{os.getpid()}")
+    vectors = half.astype(_STORED).tobytes()
     with suppress(OSError):
         file.parent.mkdir(parents=True, exist_ok=True)
-        with temporary.open("wb") as stream:
-            np.save(stream, half)
+        temporary.write_bytes(hashlib.sha256(vectors).digest() + vectors)
         os.replace(temporary, file)

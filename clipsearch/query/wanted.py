@@ -8,7 +8,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal, TypedDict, get_args
+from typing import Any, Literal, TypedDict, get_args
 
 import numpy as np
 
@@ -52,10 +52,11 @@ class Wanted:
     @classmethod
     def of(cls, k: int, options: QueryOptions) -> Wanted:
         """Raises QueryError for what makes no sense."""
-        if unknown := options.keys() - QueryOptions.__annotations__.keys():
-            # A slip such as filter= must not widen the answer unseen.
-            names = ", ".join(QueryOptions.__annotations__)
-            raise QueryError(f'query has no option "{min(unknown)}": there are k, {names}')
+        # A slip such as filter= must not widen the answer unseen.
+        unknown = sorted(options.keys() - QueryOptions.__annotations__.keys())
+        if unknown:
+            known = ", ".join(QueryOptions.__annotations__)
+            raise QueryError(f'a query has no option "{unknown[0]}": choose of k, {known}')
         chosen = cls(
             k=whole(k, 1, "hits"),
             exact=options.get("exact", False),
@@ -67,9 +68,14 @@ class Wanted:
         if chosen.sort not in get_args(Order):
             orders = ", ".join(get_args(Order))
             raise QueryError(f"hits cannot be sorted by {chosen.sort!r}: choose of {orders}")
-        if chosen.min_score is not None and not math.isfinite(chosen.min_score):
+        if chosen.min_score is not None and not _is_number(chosen.min_score):
             raise QueryError(f"a score of at least {chosen.min_score} cannot be had: give a number")
         return chosen
+
+
+def _is_number(given: Any) -> bool:
+    is_real = isinstance(given, int | float | np.integer | np.floating)
+    return is_real and bool(abs(given) < math.inf)
 
 
 def whole(number: object, least: int, what: str) -> int:

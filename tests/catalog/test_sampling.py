@@ -60,6 +60,28 @@ def test_missing_pictures_are_no_part_of_it(catalog: Catalog, add: AddImage) -> 
     assert len(values(catalog, 100)) == 2
 
 
+def test_the_few_that_are_left_of_many_are_all_of_it(catalog: Catalog, add: AddImage) -> None:
+    ids = fill(catalog, add, 100)
+    soundly(catalog, 100)
+    with catalog.begin() as write:
+        write.mark_missing([image_id for image_id in ids if image_id not in ids[50:53]])
+    sample = catalog.vector_sample(1, 10)
+    assert sample.vectors.shape == (3, 4) and sample.n_vectors == 3
+    with catalog.begin() as write:
+        write.mark_missing(ids)
+    sample = catalog.vector_sample(1, 10)
+    assert sample.vectors.shape == (0, 4) and sample.n_vectors == 0
+
+
+def test_gaps_are_no_pictures(catalog: Catalog, add: AddImage) -> None:
+    fill(catalog, add, 40)
+    soundly(catalog, 40)
+    with closing(sqlite3.connect(catalog.path)) as connection, connection:
+        connection.execute("UPDATE vectors SET vector_id = vector_id + 100000 WHERE image_id > 20")
+    sample = catalog.vector_sample(1, 10)
+    assert sample.vectors.shape == (10, 4) and sample.n_vectors == 40
+
+
 def test_a_damaged_vector_is_passed_over(catalog: Catalog, add: AddImage) -> None:
     fill(catalog, add, 6)
     soundly(catalog, 6)

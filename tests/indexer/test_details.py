@@ -9,6 +9,7 @@ from contextlib import closing
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from PIL import Image
 
@@ -17,6 +18,7 @@ from clipsearch.images import DETAILS_VERSION
 from clipsearch.indexer import details
 from clipsearch.indexer.report import Progress
 from clipsearch.library import Library
+from clipsearch.query.asking import LACKING
 from tests.conftest import Paint
 from tests.fakes import ColourEncoder
 from tests.images.test_metadata import CAMERA, GPS, exif_with
@@ -87,6 +89,21 @@ def test_a_later_index_fills_old_rows_in_and_touches_nothing_else(
     assert stat == [(r.image_id, r.mtime_ns, r.ctime_ns, r.content_hash, r.width) for r in found]
 
 
+def test_a_filter_that_finds_too_little_says_what_is_not_known_yet(
+    aged: Library, photos: Path
+) -> None:
+    assert aged.query("red", filters="type:jpg").notes == (LACKING,)
+    assert aged.query("red", filters="min-width:1").notes == ()
+    aged.index(photos)
+    found = aged.query("red", filters="type:jpg")
+    assert len(found) == 2 and found.notes == ()
+
+
+def test_of_pictures_that_nobody_has_seen_nothing_is_lacking(library: Library) -> None:
+    library.add_vectors(["/nowhere/a.jpg"], np.ones((1, 4)))
+    assert library.query("red", filters="type:jpg").notes == ()
+
+
 def test_filled_rows_are_not_read_again(
     aged: Library, photos: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -101,6 +118,12 @@ def test_filled_rows_are_not_read_again(
 
 def test_a_lower_version_is_read_again(aged: Library, photos: Path) -> None:
     raw(aged, f"UPDATE images SET details = {DETAILS_VERSION - 1}")
+    aged.index(photos)
+    assert facts(records(aged)[0]) == EXPECTED
+
+
+def test_a_damaged_version_is_read_again(aged: Library, photos: Path) -> None:
+    raw(aged, "UPDATE images SET details = 'x' || image_id")
     aged.index(photos)
     assert facts(records(aged)[0]) == EXPECTED
 

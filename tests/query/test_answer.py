@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import hashlib
+import sqlite3
 from collections.abc import Iterator, Sequence
+from contextlib import closing
 from pathlib import Path
 
 import numpy as np
@@ -100,11 +102,38 @@ def test_by_date_the_newest_come_first_and_the_undated_last(library: Library) ->
     assert days[:-1] == sorted(days[:-1], reverse=True)
 
 
+def test_a_damaged_date_is_sorted_somewhere(library: Library) -> None:
+    with closing(sqlite3.connect(library.path / "catalog.sqlite3")) as connection, connection:
+        connection.execute("UPDATE images SET taken_at = x'ff' WHERE image_id = 5")
+    assert len(library.query("bird", k=N_PICTURES, sort="date")) == N_PICTURES
+
+
 def test_a_library_without_pictures_has_no_hits(tmp_path: Path) -> None:
     (tmp_path / "photos").mkdir()
     with Library(tmp_path / "empty", encoder=WordEncoder()) as opened:
         opened.index(tmp_path / "photos", allow_missing=True)
         assert opened.query("bird", only_matches=True) == []
+
+
+@pytest.mark.parametrize("n", [1, 2, 16, 600])
+@pytest.mark.parametrize("probe", ["bird", "aardvark", "bird + sea", direction("bird")])
+def test_equal_pictures_are_equally_sure(tmp_path: Path, n: int, probe: object) -> None:
+    vectors = np.repeat(direction("bird")[None], n, axis=0)
+    with Library(tmp_path / "equal", encoder=WordEncoder()) as opened:
+        opened.add_vectors([f"{at}.jpg" for at in range(n)], vectors, root=tmp_path)
+        sure = [hit.confidence for hit in opened.query(probe, k=n)]
+    assert len(sure) == n and len(set(sure)) == 1
+    assert sure[0] is not None and 0 <= sure[0] <= 1
+
+
+def test_one_picture_that_is_left_of_many_is_judged(
+    library: Library, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("clipsearch.query.answer.SAMPLE_SIZE", 20)
+    with library._opened().begin() as write:
+        write.mark_missing([image_id for image_id in range(1, N_PICTURES + 1) if image_id != 2])
+    (hit,) = library.query("bird")
+    assert hit.image_id == 2 and hit.confidence is not None and 0 <= hit.confidence <= 1
 
 
 def test_the_prompts_are_encoded_once_for_all_libraries(library: Library, tmp_path: Path) -> None:

@@ -98,3 +98,9 @@ def test_places_become_absolute_and_names_stay() -> None:
 def test_what_makes_no_sense_is_told(given: Any, options: dict[str, Any], words: str) -> None:
     with pytest.raises(QueryError, match=words):
         query(given, **options)
+
+
+@pytest.mark.parametrize("templates", [5, [5], None, b"a {}"])
+def test_templates_that_are_no_sentences_are_refused(templates: object) -> None:
+    with pytest.raises(QueryError, match="templates are sentences"):
+        query("dog", templates=templates)

@@ -30,6 +30,16 @@ def test_a_damaged_file_is_made_again(tmp_path: Path, keep: int) -> None:
     assert np.array_equal(PromptVectors(tmp_path).of(WordEncoder()), encoded)
 
 
+@pytest.mark.parametrize("place", [0, 5, 40, -1])
+def test_a_single_wrong_bit_is_found(tmp_path: Path, place: int) -> None:
+    encoded = PromptVectors(tmp_path).of(WordEncoder())
+    (file,) = tmp_path.iterdir()
+    content = bytearray(file.read_bytes())
+    content[place] ^= 1
+    file.write_bytes(content)
+    assert np.array_equal(PromptVectors(tmp_path).of(WordEncoder()), encoded)
+
+
 def test_where_nothing_can_be_written_they_are_encoded_by_each_process(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("in the way")
     vectors, encoder = PromptVectors(tmp_path / "file" / "folder"), WordEncoder()
