@@ -11,6 +11,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from clipsearch.index.ivf import Effort
+from clipsearch.indexer.merge import merge, use_recipe
 from clipsearch.library import Library
 from clipsearch.vectors import FloatArray, normalise
 from tests.fakes import ColourEncoder
@@ -142,3 +144,28 @@ def test_the_prompts_are_encoded_once_for_all_libraries(library: Library, tmp_pa
     with Library(library.path, encoder=encoder) as again:
         again.query("bird")
     assert encoder.n_texts == 1
+
+
+def test_pages_of_an_approximate_index_continue_each_other(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Searching deeper finds what was missed before; that must not push a picture to a page that
+    has been shown."""
+    monkeypatch.setattr("clipsearch.index.recall.LADDER", (Effort(1, 20),))
+    vectors = normalise(np.random.default_rng(5).normal(size=(3000, DIM)))
+    with Library(tmp_path / "library", encoder=WordEncoder()) as library:
+        library.add_vectors([f"{at}.jpg" for at in range(len(vectors))], vectors, root=tmp_path)
+        catalog = library._opened()
+        use_recipe(catalog, "ivf-rabitq")
+        record = catalog.model()
+        assert record is not None
+        merge(catalog, record, library._files)
+        n_missed = 0
+        for question in vectors[:20] + 0.1:
+            pages = [library.query(question, k=10, offset=at) for at in range(0, 200, 10)]
+            shown = [hit.image_id for page in pages for hit in page]
+            assert len(shown) == len(set(shown)) == 200
+            assert shown == [hit.image_id for hit in library.query(question, k=200)]
+            best = library.query(question, k=200, exact=True)
+            n_missed += len({hit.image_id for hit in best} - set(shown))
+        assert n_missed > 100  # it is approximate indeed
