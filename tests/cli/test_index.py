@@ -48,7 +48,7 @@ def test_indexing_leaves_nothing_for_the_first_question_to_wait_for(
 ) -> None:
     monkeypatch.setenv("CLIPSEARCH_CACHE", str(tmp_path / "cache"))
     assert run("index", photos, "-L", indexed).code == 0
-    (prepared,) = (tmp_path / "cache" / "prompts").glob("*.npy")
+    (prepared,) = (tmp_path / "cache" / "prompts").glob("*.f16")
     before = prepared.stat().st_mtime_ns
     run("query", "red", "-L", indexed)
     assert prepared.stat().st_mtime_ns == before
