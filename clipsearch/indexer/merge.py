@@ -32,8 +32,8 @@ MERGE_SHARE = 0.02
 # An approximate index fits the vectors that it was trained for. It goes on as it is until there are
 # twice as many.
 RETRAIN_GROWTH = 2
-# Vectors read in one short transaction: 16 MB at 512 dimensions. After each page numpy's threads wait
-# for more by spinning, in the way of those of FAISS: pages of 4,096 take half as long again.
+# Vectors read in one short transaction: 16 MB at 512 dimensions. After each page numpy's threads
+# wait for more by spinning, in the way of those of FAISS: pages of 4,096 take half as long again.
 PAGE = 16_384
 
 OnMerged = Callable[[int, int], None]  # told how many of how many vectors are done
