@@ -27,7 +27,8 @@ def main() -> int:
         if signals.exit_code is None:
             raise
         code = signals.exit_code
-    gc.freeze()  # nor is it looked through at the end, for another tenth
+    if "torch" not in sys.modules:  # it counts what is left at the end, and complains
+        gc.freeze()  # nor is it looked through at the end, for another tenth
     return code if signals.exit_code is None else signals.exit_code
 
 

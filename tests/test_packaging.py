@@ -62,6 +62,7 @@ def run(command: list[str], folder: Path) -> str:
     environment["HOME"] = str(folder)
     done = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
+    assert "leaked" not in done.stderr  # as what torch brings says of an end that is cut short
     return done.stdout
 
 
