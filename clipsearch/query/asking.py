@@ -59,7 +59,7 @@ class Asking:
         known = look_up(query, model.model_id, self.catalog)
         composed = query_vector(known, self.encoder(), self.settings)
         prompts = self.prompts.of(self.encoder())
-        if not self.files.is_loaded:
+        if self.files.is_unread and not wanted.exact:
             self.rest()  # one question alone never needs model and index at a time
         with self.catalog.snapshot() as state:
             if state.model() == model:

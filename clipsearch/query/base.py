@@ -84,9 +84,9 @@ class BaseFiles:
             self._loaded = (None, None)
 
     @property
-    def is_loaded(self) -> bool:
-        """Whether an index has been read."""
-        return self._loaded[1] is not None
+    def is_unread(self) -> bool:
+        """Whether there is an index file, and none has been looked at yet."""
+        return self._loaded[0] is None and bool(self._files())
 
     def base(self, catalog: QueryReads, model: ModelRecord) -> Base | None:
         """The index to search first, read anew when the files have changed."""

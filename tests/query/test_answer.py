@@ -169,3 +169,26 @@ def test_pages_of_an_approximate_index_continue_each_other(
             best = library.query(question, k=200, exact=True)
             n_missed += len({hit.image_id for hit in best} - set(shown))
         assert n_missed > 100  # it is approximate indeed
+
+
+def test_a_model_lets_go_of_its_memory_once_and_only_before_an_index_is_read(
+    tmp_path: Path,
+) -> None:
+    class RestingEncoder(WordEncoder):
+        n_rests = 0
+
+        def rest(self) -> None:
+            self.n_rests += 1
+
+    encoder = RestingEncoder()
+    with Library(tmp_path / "library", encoder=encoder) as library:
+        library.add_vectors(["a.jpg"], direction("bird")[None], root=tmp_path)
+        library.query("bird"), library.query("bird")
+        assert encoder.n_rests == 0  # there is no index file
+        record = library._opened().model()
+        assert record is not None
+        merge(library._opened(), record, library._files)
+        library.query("bird", exact=True)
+        assert encoder.n_rests == 0
+        library.query("bird"), library.query("bird")
+        assert encoder.n_rests == 1
